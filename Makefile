@@ -1,0 +1,49 @@
+EXTENSION = fraiseql_obs
+MODULE_big = fraiseql_obs
+PGFILEDESC = "fraiseql_obs - observability inside the database"
+
+OBJS = \
+	$(WIN32RES) \
+	src/collector.o \
+	src/context.o \
+	src/counters.o \
+	src/errors.o \
+	src/exposition.o \
+	src/fraiseql_obs.o \
+	src/guc.o \
+	src/histogram.o \
+	src/hooks.o \
+	src/label.o \
+	src/metrics.o \
+	src/operations.o \
+	src/queries.o \
+	src/series.o \
+	src/slowlog.o \
+	src/sqlcommenter.o
+
+DATA = $(wildcard sql/fraiseql_obs--*.sql)
+
+# Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
+# expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
+REGRESS = \
+	setup
+
+ISOLATION =
+
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+
+# The hooks need shared_preload_libraries, so each suite starts a server of
+# its own with this configuration (PostgreSQL::Test::Cluster reads
+# TEMP_CONFIG).
+export TEMP_CONFIG = $(CURDIR)/test/fraiseql_obs.conf
+TEST_OPTS = --inputdir=test --outputdir=. --temp-config='$(TEMP_CONFIG)'
+REGRESS_OPTS = $(TEST_OPTS) --temp-instance=tmp_check
+ISOLATION_OPTS = $(TEST_OPTS) --temp-instance=tmp_check_iso
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+# PGXS does not track header dependencies.
+$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
