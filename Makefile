@@ -5,6 +5,7 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/collector.o \
+	src/conditions.o \
 	src/context.o \
 	src/counters.o \
 	src/errors.o \
@@ -19,7 +20,8 @@ OBJS = \
 	src/queries.o \
 	src/series.o \
 	src/slowlog.o \
-	src/sqlcommenter.o
+	src/sqlcommenter.o \
+	src/statistics.o
 
 DATA = $(wildcard sql/fraiseql_obs--*.sql)
 
