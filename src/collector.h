@@ -1,0 +1,19 @@
+/*-------------------------------------------------------------------------
+ *
+ * collector.h
+ *	  Reads the server's state into samples.
+ *
+ * See collector.c for where each number comes from.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_COLLECTOR_H
+#define FRAISEQL_OBS_COLLECTOR_H
+
+#include "exposition.h"
+
+extern void fobs_collector_shmem_request(void);
+extern void fobs_collector_shmem_startup(void);
+extern void fobs_collector_write(FobsWriter *writer);
+
+#endif							/* FRAISEQL_OBS_COLLECTOR_H */

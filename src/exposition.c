@@ -1,0 +1,413 @@
+/*-------------------------------------------------------------------------
+ *
+ * exposition.c
+ *	  Samples in, Prometheus / OpenMetrics / JSON text out.
+ *
+ * Pure formatting: no shared memory, no catalogs, no clock.  A writer appends
+ * to a StringInfo and keeps one thing, the family it is in; that is announced
+ * with its first sample, so a family without samples does not appear.
+ *
+ * Sources: "Exposition formats" of the Prometheus documentation (text format
+ * 0.0.4) and the OpenMetrics specification 1.0.0.  What the two share is
+ * written alike: label values escape \, " and the newline, bucket bounds are
+ * OpenMetrics' canonical numbers.  They differ in the metadata: OpenMetrics
+ * names a counter's family without _total, states the unit, escapes " in help
+ * texts too, and ends with "# EOF".  No timestamps and no _created series, as
+ * Prometheus recommends.
+ *
+ * JSON has the names of the Prometheus format:
+ *
+ *	{"metrics": [{"name", "type", "unit", "help", "samples": [
+ *		{"labels": {}, "value"} or, for a histogram,
+ *		{"labels": {}, "buckets": {"0.0005": n, ..., "+Inf": n},
+ *		 "sum", "count"}]}]}
+ *
+ * Its buckets are cumulative, as in the other formats; what is no number
+ * (NaN, infinity) is null.
+ *
+ * Caveat: writers trust their callers with names, with labels being UTF-8 and
+ * with not writing a series twice.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "common/shortest_dec.h"
+
+#include "exposition.h"
+
+/* Integers up to here are exact in a double */
+#define MAX_EXACT	9007199254740992.0	/* 2^53 */
+
+typedef struct TextWriter
+{
+	FobsWriter	writer;			/* must be first */
+	FobsFormat	format;
+	StringInfo	out;
+	const FobsFamily *family;	/* open since the last family() */
+	bool		announced;		/* its metadata is written */
+	bool		any_family;		/* JSON: a comma is due before the next one */
+	bool		any_sample;		/* JSON: likewise */
+	bool		in_buckets;		/* JSON: inside "buckets": {} */
+} TextWriter;
+
+/* Indexed by FobsMetricType */
+static const char *const type_names[] = {"counter", "gauge", "histogram"};
+
+static void text_family(FobsWriter *writer, const FobsFamily *family);
+static void text_sample(FobsWriter *writer, const char *suffix,
+						const FobsLabel *labels, int nlabels, double value);
+static void text_announce(TextWriter *text);
+static void text_label(StringInfo out, const FobsLabel *label);
+static void json_sample(TextWriter *text, const char *suffix,
+						const FobsLabel *labels, int nlabels, double value);
+static void json_announce(TextWriter *text);
+static void json_close_family(TextWriter *text);
+static void json_open_sample(TextWriter *text, const FobsLabel *labels,
+							 int nlabels);
+static void json_string(StringInfo out, const char *value);
+static void json_number(StringInfo out, double value);
+static void append_escaped(StringInfo out, const char *value, bool quotes);
+
+/* The name of a type, as every format spells it. */
+const char *
+fobs_metric_type_name(FobsMetricType type)
+{
+	return type_names[type];
+}
+
+/* Opens a family; it appears once it has a sample. */
+void
+fobs_write_family(FobsWriter *writer, const FobsFamily *family)
+{
+	writer->family(writer, family);
+}
+
+/* Writes a counter's or a gauge's sample, in the family's unit. */
+void
+fobs_write_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+				  double value)
+{
+	Assert(nlabels <= FOBS_MAX_LABELS);
+	writer->sample(writer, "", labels, nlabels, value);
+}
+
+/*
+ * Writes a histogram's samples for one set of labels: the buckets, cumulative
+ * and with "le" as the last label, then the sum in seconds and the count.
+ */
+void
+fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+					 const FobsHistogram *histogram, double sum_seconds)
+{
+	uint64		counts[FOBS_EXPORT_BOUNDS + 1];
+	FobsLabel	bucket[FOBS_MAX_LABELS + 1];
+
+	Assert(nlabels <= FOBS_MAX_LABELS);
+	fobs_histogram_cumulate(histogram, counts);
+	for (int i = 0; i < nlabels; i++)
+		bucket[i] = labels[i];
+	bucket[nlabels].name = "le";
+	for (int i = 0; i <= FOBS_EXPORT_BOUNDS; i++)
+	{
+		bucket[nlabels].value = fobs_histogram_export_text[i];
+		writer->sample(writer, "_bucket", bucket, nlabels + 1,
+					   (double) counts[i]);
+	}
+	writer->sample(writer, "_sum", labels, nlabels, sum_seconds);
+	writer->sample(writer, "_count", labels, nlabels,
+				   (double) counts[FOBS_EXPORT_BOUNDS]);
+}
+
+/*
+ * A writer that appends text of a format to out, in UTF-8.  Lives in the
+ * current memory context; fobs_text_writer_finish() completes the text.
+ */
+FobsWriter *
+fobs_text_writer_create(FobsFormat format, StringInfo out)
+{
+	TextWriter *text = palloc0(sizeof(TextWriter));
+
+	text->writer.family = text_family;
+	text->writer.sample = text_sample;
+	text->format = format;
+	text->out = out;
+	if (format == FOBS_FORMAT_JSON)
+		appendStringInfoString(out, "{\"metrics\":[");
+	return &text->writer;
+}
+
+/* Writes what the format ends with, and frees the writer. */
+void
+fobs_text_writer_finish(FobsWriter *writer)
+{
+	TextWriter *text = (TextWriter *) writer;
+
+	if (text->format == FOBS_FORMAT_OPENMETRICS)
+		appendStringInfoString(text->out, "# EOF\n");
+	else if (text->format == FOBS_FORMAT_JSON)
+	{
+		json_close_family(text);
+		appendStringInfoString(text->out, "]}\n");
+	}
+	pfree(text);
+}
+
+/*
+ * Appends a number as all formats read it: whole numbers without a point as
+ * long as they are exact, else the shortest text that reads back the same.
+ * NaN and infinities are those of Prometheus.
+ */
+void
+fobs_append_number(StringInfo out, double value)
+{
+	char		digits[DOUBLE_SHORTEST_DECIMAL_LEN];
+
+	if (isnan(value))
+		appendStringInfoString(out, "NaN");
+	else if (isinf(value))
+		appendStringInfoString(out, value > 0 ? "+Inf" : "-Inf");
+	else if (value == floor(value) && fabs(value) <= MAX_EXACT)
+		appendStringInfo(out, INT64_FORMAT, (int64) value);
+	else
+	{
+		double_to_shortest_decimal_buf(value, digits);
+		appendStringInfoString(out, digits);
+	}
+}
+
+static void
+text_family(FobsWriter *writer, const FobsFamily *family)
+{
+	TextWriter *text = (TextWriter *) writer;
+
+	if (text->format == FOBS_FORMAT_JSON)
+		json_close_family(text);
+	text->family = family;
+	text->announced = false;
+}
+
+static void
+text_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
+			int nlabels, double value)
+{
+	TextWriter *text = (TextWriter *) writer;
+	StringInfo	out = text->out;
+
+	if (text->format == FOBS_FORMAT_JSON)
+	{
+		json_sample(text, suffix, labels, nlabels, value);
+		return;
+	}
+	if (!text->announced)
+		text_announce(text);
+
+	appendStringInfoString(out, text->family->name);
+	appendStringInfoString(out, suffix);
+	for (int i = 0; i < nlabels; i++)
+	{
+		appendStringInfoChar(out, i == 0 ? '{' : ',');
+		text_label(out, &labels[i]);
+	}
+	if (nlabels > 0)
+		appendStringInfoChar(out, '}');
+	appendStringInfoChar(out, ' ');
+	fobs_append_number(out, value);
+	appendStringInfoChar(out, '\n');
+}
+
+/* Writes a family's metadata, in the order that each format asks for. */
+static void
+text_announce(TextWriter *text)
+{
+	const FobsFamily *family = text->family;
+	StringInfo	out = text->out;
+	int			len = strlen(family->name);
+
+	if (text->format == FOBS_FORMAT_PROMETHEUS)
+	{
+		appendStringInfo(out, "# HELP %s ", family->name);
+		append_escaped(out, family->help, false);
+		appendStringInfo(out, "\n# TYPE %s %s\n", family->name,
+						 type_names[family->type]);
+	}
+	else
+	{
+		if (family->type == FOBS_COUNTER)
+			len -= strlen("_total");
+		appendStringInfo(out, "# TYPE %.*s %s\n", len, family->name,
+						 type_names[family->type]);
+		if (family->unit != NULL)
+			appendStringInfo(out, "# UNIT %.*s %s\n", len, family->name,
+							 family->unit);
+		appendStringInfo(out, "# HELP %.*s ", len, family->name);
+		append_escaped(out, family->help, true);
+		appendStringInfoChar(out, '\n');
+	}
+	text->announced = true;
+}
+
+static void
+text_label(StringInfo out, const FobsLabel *label)
+{
+	appendStringInfoString(out, label->name);
+	appendStringInfoString(out, "=\"");
+	append_escaped(out, label->value, true);
+	appendStringInfoChar(out, '"');
+}
+
+/* Appends text with \, newlines and, if asked, " escaped. */
+static void
+append_escaped(StringInfo out, const char *value, bool quotes)
+{
+	while (*value != '\0')
+	{
+		size_t		plain = strcspn(value, quotes ? "\\\n\"" : "\\\n");
+
+		appendBinaryStringInfo(out, value, plain);
+		value += plain;
+		if (*value == '\0')
+			break;
+		appendStringInfoChar(out, '\\');
+		appendStringInfoChar(out, *value == '\n' ? 'n' : *value);
+		value++;
+	}
+}
+
+/*
+ * JSON's samples.  A histogram arrives as a sample for each bucket, then its
+ * sum and its count, which become one object.
+ */
+static void
+json_sample(TextWriter *text, const char *suffix, const FobsLabel *labels,
+			int nlabels, double value)
+{
+	StringInfo	out = text->out;
+
+	if (!text->announced)
+		json_announce(text);
+
+	if (strcmp(suffix, "_bucket") == 0)
+	{
+		if (!text->in_buckets)
+		{
+			json_open_sample(text, labels, nlabels - 1);
+			appendStringInfoString(out, ",\"buckets\":{");
+			text->in_buckets = true;
+		}
+		else
+			appendStringInfoChar(out, ',');
+		json_string(out, labels[nlabels - 1].value);
+		appendStringInfoChar(out, ':');
+		json_number(out, value);
+	}
+	else if (strcmp(suffix, "_sum") == 0)
+	{
+		appendStringInfoString(out, "},\"sum\":");
+		json_number(out, value);
+		text->in_buckets = false;
+	}
+	else if (strcmp(suffix, "_count") == 0)
+	{
+		appendStringInfoString(out, ",\"count\":");
+		json_number(out, value);
+		appendStringInfoChar(out, '}');
+	}
+	else
+	{
+		json_open_sample(text, labels, nlabels);
+		appendStringInfoString(out, ",\"value\":");
+		json_number(out, value);
+		appendStringInfoChar(out, '}');
+	}
+}
+
+static void
+json_announce(TextWriter *text)
+{
+	StringInfo	out = text->out;
+	const FobsFamily *family = text->family;
+
+	if (text->any_family)
+		appendStringInfoChar(out, ',');
+	appendStringInfoString(out, "{\"name\":");
+	json_string(out, family->name);
+	appendStringInfoString(out, ",\"type\":");
+	json_string(out, type_names[family->type]);
+	appendStringInfoString(out, ",\"unit\":");
+	if (family->unit != NULL)
+		json_string(out, family->unit);
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoString(out, ",\"help\":");
+	json_string(out, family->help);
+	appendStringInfoString(out, ",\"samples\":[");
+	text->announced = true;
+	text->any_family = true;
+	text->any_sample = false;
+}
+
+static void
+json_close_family(TextWriter *text)
+{
+	if (text->announced)
+		appendStringInfoString(text->out, "]}");
+	text->announced = false;
+}
+
+/* Begins a sample's object with its labels. */
+static void
+json_open_sample(TextWriter *text, const FobsLabel *labels, int nlabels)
+{
+	if (text->any_sample)
+		appendStringInfoChar(text->out, ',');
+	text->any_sample = true;
+	appendStringInfoString(text->out, "{\"labels\":");
+	fobs_append_labels_json(text->out, labels, nlabels);
+}
+
+/* Appends labels as a JSON object; its encoding is that of their values. */
+void
+fobs_append_labels_json(StringInfo out, const FobsLabel *labels, int nlabels)
+{
+	appendStringInfoChar(out, '{');
+	for (int i = 0; i < nlabels; i++)
+	{
+		if (i > 0)
+			appendStringInfoChar(out, ',');
+		json_string(out, labels[i].name);
+		appendStringInfoChar(out, ':');
+		json_string(out, labels[i].value);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+static void
+json_string(StringInfo out, const char *value)
+{
+	appendStringInfoChar(out, '"');
+	for (; *value != '\0'; value++)
+	{
+		if (*value == '"' || *value == '\\')
+		{
+			appendStringInfoChar(out, '\\');
+			appendStringInfoChar(out, *value);
+		}
+		else if ((unsigned char) *value < ' ')
+			appendStringInfo(out, "\\u%04x", (unsigned int) *value);
+		else
+			appendStringInfoChar(out, *value);
+	}
+	appendStringInfoChar(out, '"');
+}
+
+static void
+json_number(StringInfo out, double value)
+{
+	if (isnan(value) || isinf(value))
+		appendStringInfoString(out, "null");
+	else
+		fobs_append_number(out, value);
+}

@@ -1,0 +1,89 @@
+/*-------------------------------------------------------------------------
+ *
+ * exposition.h
+ *	  Samples in, Prometheus / OpenMetrics / JSON text out.
+ *
+ * A FobsWriter takes a stream of families, each followed by its samples.
+ * Whoever has samples (collector.c, metrics.c) writes them with the
+ * fobs_write_*() functions and does not know where they go: into text of one
+ * of the formats, or into the rows of metrics().
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_EXPOSITION_H
+#define FRAISEQL_OBS_EXPOSITION_H
+
+#include "lib/stringinfo.h"
+
+#include "histogram.h"
+
+#define FOBS_MAX_LABELS 4
+
+typedef enum FobsMetricType
+{
+	FOBS_COUNTER,
+	FOBS_GAUGE,
+	FOBS_HISTOGRAM
+} FobsMetricType;
+
+/*
+ * A metric family.  The name is the one users see in the Prometheus format:
+ * counters end in _total.
+ */
+typedef struct FobsFamily
+{
+	const char *name;
+	FobsMetricType type;
+	const char *unit;			/* base unit that ends the name, or NULL */
+	const char *help;
+} FobsFamily;
+
+/* Label values are UTF-8; see label.c for how they become so. */
+typedef struct FobsLabel
+{
+	const char *name;
+	const char *value;
+} FobsLabel;
+
+typedef struct FobsWriter FobsWriter;
+
+struct FobsWriter
+{
+	/* opens a family; every sample up to the next one belongs to it */
+	void		(*family) (FobsWriter *writer, const FobsFamily *family);
+
+	/*
+	 * suffix is "", or, in this order for each set of labels of a histogram,
+	 * "_bucket" for each bound with "le" as the last label, "_sum", "_count"
+	 */
+	void		(*sample) (FobsWriter *writer, const char *suffix,
+						   const FobsLabel *labels, int nlabels,
+						   double value);
+};
+
+/* Writing */
+extern void fobs_write_family(FobsWriter *writer, const FobsFamily *family);
+extern void fobs_write_sample(FobsWriter *writer, const FobsLabel *labels,
+							  int nlabels, double value);
+extern void fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels,
+								 int nlabels, const FobsHistogram *histogram,
+								 double sum_seconds);
+
+/* Pieces that other writers use */
+extern const char *fobs_metric_type_name(FobsMetricType type);
+extern void fobs_append_number(StringInfo out, double value);
+extern void fobs_append_labels_json(StringInfo out, const FobsLabel *labels,
+									int nlabels);
+
+/* The text formats */
+typedef enum FobsFormat
+{
+	FOBS_FORMAT_PROMETHEUS,		/* text format 0.0.4 */
+	FOBS_FORMAT_OPENMETRICS,	/* OpenMetrics 1.0.0 */
+	FOBS_FORMAT_JSON
+} FobsFormat;
+
+extern FobsWriter *fobs_text_writer_create(FobsFormat format, StringInfo out);
+extern void fobs_text_writer_finish(FobsWriter *writer);
+
+#endif							/* FRAISEQL_OBS_EXPOSITION_H */

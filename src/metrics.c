@@ -1,0 +1,599 @@
+/*-------------------------------------------------------------------------
+ *
+ * metrics.c
+ *	  All metrics, as samples or as text.
+ *
+ * The families about statements and about ourselves stand here, those about
+ * the server in collector.c; together they are the catalogue.  Names are API.
+ * Every export and metrics() goes through fobs_metrics_write(), so a sample
+ * that stands in one stands in all.
+ *
+ * What is in shared memory is UTF-8, and so is text for a process that sends
+ * it as it is.  SQL functions return the server's encoding: a writer of their
+ * own translates label values on the way, before any format escapes them.
+ *
+ * Sizes and durations of scrapes cannot describe the scrape that they are
+ * part of, so they are those of the scrape before.  They are two atomic
+ * variables: of scrapes that end at the same moment, any may be seen.
+ *
+ * Turning collection off (fraiseql_obs.enabled, .metrics_enabled) does not
+ * turn exports off: they go on with what was counted so far, with the state
+ * of the server, and with fraiseql_obs_collection_enabled at 0.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "port/atomics.h"
+#include "portability/instr_time.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "collector.h"
+#include "context.h"
+#include "counters.h"
+#include "errors.h"
+#include "guc.h"
+#include "label.h"
+#include "metrics.h"
+#include "operations.h"
+#include "queries.h"
+#include "slowlog.h"
+
+#define NS_PER_S	1e9
+
+typedef struct MetricsShared
+{
+	pg_atomic_uint64 scrapes;	/* 0: the others mean nothing yet */
+	pg_atomic_uint64 duration_ns;
+	pg_atomic_uint64 size;		/* bytes */
+} MetricsShared;
+
+static MetricsShared *shared = NULL;
+
+static const FobsFamily duration_family = {
+	"fraiseql_obs_db_query_duration_seconds", FOBS_HISTOGRAM, "seconds",
+	"Duration of top-level statements, failed ones too, by database."
+};
+static const FobsFamily slow_family = {
+	"fraiseql_obs_db_slow_queries_total", FOBS_COUNTER, NULL,
+	"Top-level statements that took fraiseql_obs.slow_query_threshold or longer."
+};
+static const FobsFamily rows_family = {
+	"fraiseql_obs_db_rows_total", FOBS_COUNTER, NULL,
+	"Rows that top-level statements returned or changed."
+};
+static const FobsFamily planning_family = {
+	"fraiseql_obs_db_planning_seconds_total", FOBS_COUNTER, "seconds",
+	"Time spent on planning top-level statements."
+};
+static const FobsFamily errors_family = {
+	"fraiseql_obs_db_query_errors_total", FOBS_COUNTER, NULL,
+	"Errors that clients were sent, by database and class of SQLSTATE."
+};
+static const FobsFamily operation_duration_family = {
+	"fraiseql_obs_operation_duration_seconds", FOBS_HISTOGRAM, "seconds",
+	"Duration of top-level statements by operation of the application."
+};
+static const FobsFamily operation_errors_family = {
+	"fraiseql_obs_operation_errors_total", FOBS_COUNTER, NULL,
+	"Top-level statements that failed, by operation of the application."
+};
+static const FobsFamily series_family = {
+	"fraiseql_obs_series", FOBS_GAUGE, NULL,
+	"Series in use, by what they are of."
+};
+static const FobsFamily series_limit_family = {
+	"fraiseql_obs_series_limit", FOBS_GAUGE, NULL,
+	"Series that there is room for; the rest is counted as \"other\"."
+};
+static const FobsFamily series_overflow_family = {
+	"fraiseql_obs_series_overflow_total", FOBS_COUNTER, NULL,
+	"Observations counted as \"other\" because there was no room for a series."
+};
+static const FobsFamily series_evicted_family = {
+	"fraiseql_obs_series_evicted_total", FOBS_COUNTER, NULL,
+	"Series that gave way to others and were added to \"other\"."
+};
+static const FobsFamily label_truncated_family = {
+	"fraiseql_obs_label_truncated_total", FOBS_COUNTER, NULL,
+	"Values of the request context that were cut to their maximal length."
+};
+static const FobsFamily slow_log_dropped_family = {
+	"fraiseql_obs_slow_log_dropped_total", FOBS_COUNTER, NULL,
+	"Slow and failed statements that could not be kept for slow_queries()."
+};
+static const FobsFamily slow_log_suppressed_family = {
+	"fraiseql_obs_slow_log_lines_suppressed_total", FOBS_COUNTER, NULL,
+	"Slow statements not written to the server log because of fraiseql_obs.slow_query_log_rate."
+};
+static const FobsFamily reset_family = {
+	"fraiseql_obs_stats_reset_timestamp_seconds", FOBS_GAUGE, "seconds",
+	"When all metrics of fraiseql_obs were last reset, or the server started, in Unix time."
+};
+static const FobsFamily collection_family = {
+	"fraiseql_obs_collection_enabled", FOBS_GAUGE, NULL,
+	"1 if statements are counted (fraiseql_obs.enabled and .metrics_enabled), 0 if not."
+};
+static const FobsFamily scrape_duration_family = {
+	"fraiseql_obs_scrape_duration_seconds", FOBS_GAUGE, "seconds",
+	"How long the previous export took."
+};
+static const FobsFamily scrape_size_family = {
+	"fraiseql_obs_scrape_size_bytes", FOBS_GAUGE, "bytes",
+	"Size of the previous export."
+};
+static const FobsFamily build_family = {
+	"fraiseql_obs_build_info", FOBS_GAUGE, NULL,
+	"Always 1; versions of fraiseql_obs and PostgreSQL are its labels."
+};
+
+/* The names of the formats, as export_metrics() takes them */
+static const struct
+{
+	const char *name;
+	FobsFormat	format;
+}			formats[] =
+{
+	{"prometheus", FOBS_FORMAT_PROMETHEUS},
+	{"openmetrics", FOBS_FORMAT_OPENMETRICS},
+	{"json", FOBS_FORMAT_JSON}
+};
+
+/* Errors of a database summed by class of SQLSTATE */
+typedef struct ErrorClass
+{
+	int			database;
+	char		name[sizeof(FOBS_LABEL_OTHER)];
+	uint64		errors;
+} ErrorClass;
+
+/* A writer that hands on label values in the server's encoding */
+typedef struct ServerWriter
+{
+	FobsWriter	writer;			/* must be first */
+	FobsWriter *next;
+} ServerWriter;
+
+/* A writer that makes rows of metrics() */
+typedef struct RowWriter
+{
+	FobsWriter	writer;			/* must be first */
+	const FobsFamily *family;
+	ReturnSetInfo *rsinfo;
+	MemoryContext row_context;	/* reset for each row */
+} RowWriter;
+
+static void write_databases(FobsWriter *writer);
+static void write_errors(FobsWriter *writer);
+static void write_operations(FobsWriter *writer);
+static void write_series(FobsWriter *writer);
+static void write_self(FobsWriter *writer);
+static void write_single(FobsWriter *writer, const FobsFamily *family,
+						 double value);
+
+/* Asks for shared memory; from the shmem_request hook. */
+void
+fobs_metrics_shmem_request(void)
+{
+	RequestAddinShmemSpace(sizeof(MetricsShared));
+	fobs_collector_shmem_request();
+}
+
+/* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
+void
+fobs_metrics_shmem_startup(void)
+{
+	bool		found;
+
+	fobs_collector_shmem_startup();
+	shared = ShmemInitStruct("fraiseql_obs_metrics", sizeof(MetricsShared),
+							 &found);
+	if (found)
+		return;
+	pg_atomic_init_u64(&shared->scrapes, 0);
+	pg_atomic_init_u64(&shared->duration_ns, 0);
+	pg_atomic_init_u64(&shared->size, 0);
+}
+
+/*
+ * Writes all metrics; label values are UTF-8.  The library must be preloaded.
+ * Needs no transaction and no database; allocates in the current memory
+ * context, which the caller is to reset.
+ */
+void
+fobs_metrics_write(FobsWriter *writer)
+{
+	write_databases(writer);
+	write_errors(writer);
+	write_operations(writer);
+	write_series(writer);
+	write_self(writer);
+	fobs_collector_write(writer);
+}
+
+/* Appends all metrics as text; through "outer" if labels are translated. */
+static void
+export_text(FobsFormat format, StringInfo out,
+			FobsWriter *(*outer) (FobsWriter *text))
+{
+	FobsWriter *text;
+	int			start = out->len;
+	instr_time	began;
+	instr_time	took;
+
+	INSTR_TIME_SET_CURRENT(began);
+	text = fobs_text_writer_create(format, out);
+	fobs_metrics_write(outer != NULL ? outer(text) : text);
+	fobs_text_writer_finish(text);
+	INSTR_TIME_SET_CURRENT(took);
+	INSTR_TIME_SUBTRACT(took, began);
+
+	pg_atomic_write_u64(&shared->duration_ns,
+						(uint64) (INSTR_TIME_GET_DOUBLE(took) * NS_PER_S));
+	pg_atomic_write_u64(&shared->size, out->len - start);
+	pg_atomic_fetch_add_u64(&shared->scrapes, 1);
+}
+
+/*
+ * Appends all metrics as text in UTF-8, and notes duration and size for the
+ * next time.  As to the rest, see fobs_metrics_write().
+ */
+void
+fobs_metrics_export(FobsFormat format, StringInfo out)
+{
+	export_text(format, out, NULL);
+}
+
+/* Does a line that may be "other" have anything to say? */
+static bool
+is_used(const FobsDatabaseSnapshot *snapshot, int database)
+{
+	return database != FOBS_DATABASE_OTHER ||
+		fobs_histogram_count(&snapshot[database].counters.durations) > 0;
+}
+
+static void
+write_databases(FobsWriter *writer)
+{
+	FobsDatabaseSnapshot *snapshot =
+		palloc(FOBS_MAX_DATABASES * sizeof(FobsDatabaseSnapshot));
+	int			ndatabases = fobs_counters_snapshot(snapshot);
+	const FobsFamily *families[] = {
+		&duration_family, &slow_family, &rows_family, &planning_family
+	};
+
+	for (int f = 0; f < lengthof(families); f++)
+	{
+		const FobsFamily *family = families[f];
+
+		fobs_write_family(writer, family);
+		for (int i = 0; i < ndatabases; i++)
+		{
+			const FobsCounters *counters = &snapshot[i].counters;
+			FobsLabel	label = {"datname", snapshot[i].name};
+
+			if (!is_used(snapshot, i))
+				continue;
+			if (family == &duration_family)
+				fobs_write_histogram(writer, &label, 1, &counters->durations,
+									 counters->duration_ns / NS_PER_S);
+			else if (family == &slow_family)
+				fobs_write_sample(writer, &label, 1, counters->slow);
+			else if (family == &rows_family)
+				fobs_write_sample(writer, &label, 1, counters->rows);
+			else
+				fobs_write_sample(writer, &label, 1,
+								  counters->planning_ns / NS_PER_S);
+		}
+	}
+	pfree(snapshot);
+}
+
+/* Adds one kind of error to its class, which is found or appended. */
+static int
+add_to_class(ErrorClass *classes, int nclasses,
+			 const FobsErrorSnapshot *error)
+{
+	char		name[sizeof(FOBS_LABEL_OTHER)] = FOBS_LABEL_OTHER;
+	int			i;
+
+	if (error->sqlstate != 0)
+		strlcpy(name, unpack_sql_state(ERRCODE_TO_CATEGORY(error->sqlstate)),
+				3);
+	for (i = 0; i < nclasses; i++)
+	{
+		if (classes[i].database == error->database &&
+			strcmp(classes[i].name, name) == 0)
+			break;
+	}
+	if (i == nclasses)
+	{
+		classes[i].database = error->database;
+		strcpy(classes[i].name, name);
+		classes[i].errors = 0;
+		nclasses++;
+	}
+	classes[i].errors += error->errors;
+	return nclasses;
+}
+
+static void
+write_errors(FobsWriter *writer)
+{
+	FobsErrorSnapshot *errors =
+		palloc((FOBS_MAX_ERRORS + 1) * sizeof(FobsErrorSnapshot));
+	ErrorClass *classes = palloc((FOBS_MAX_ERRORS + 1) * sizeof(ErrorClass));
+	char		(*names)[FOBS_DATNAME_SIZE] =
+		palloc(FOBS_MAX_DATABASES * sizeof(*names));
+	int			nerrors = fobs_errors_snapshot(errors);
+	int			nclasses = 0;
+
+	/* after the errors: databases only come, so each error's is there */
+	(void) fobs_counters_databases(names, NULL);
+	for (int i = 0; i < nerrors; i++)
+		nclasses = add_to_class(classes, nclasses, &errors[i]);
+
+	fobs_write_family(writer, &errors_family);
+	for (int i = 0; i < nclasses; i++)
+	{
+		FobsLabel	labels[] = {
+			{"datname", names[classes[i].database]},
+			{"sqlstate_class", classes[i].name}
+		};
+
+		fobs_write_sample(writer, labels, lengthof(labels),
+						  classes[i].errors);
+	}
+	pfree(names);
+	pfree(classes);
+	pfree(errors);
+}
+
+/*
+ * Fills in the labels of an operation; returns how many there are.  A type
+ * that was not given is left out, because an empty label is none.
+ */
+static int
+operation_labels(FobsLabel *labels, const char *operation, const char *type)
+{
+	labels[0].name = "operation";
+	labels[0].value = operation != NULL ? operation : FOBS_LABEL_OTHER;
+	labels[1].name = "type";
+	labels[1].value = type;
+	return type[0] != '\0' ? 2 : 1;
+}
+
+static void
+write_operation_duration(const char *operation, const char *type,
+						 const FobsSeriesSnapshot *snapshot, void *arg)
+{
+	FobsLabel	labels[2];
+	int			nlabels = operation_labels(labels, operation, type);
+
+	fobs_write_histogram((FobsWriter *) arg, labels, nlabels,
+						 &snapshot->durations,
+						 snapshot->duration_ns / NS_PER_S);
+}
+
+static void
+write_operation_errors(const char *operation, const char *type,
+					   const FobsSeriesSnapshot *snapshot, void *arg)
+{
+	FobsLabel	labels[2];
+	int			nlabels = operation_labels(labels, operation, type);
+
+	fobs_write_sample((FobsWriter *) arg, labels, nlabels, snapshot->errors);
+}
+
+static void
+write_operations(FobsWriter *writer)
+{
+	fobs_write_family(writer, &operation_duration_family);
+	fobs_operations_visit_sums(write_operation_duration, writer);
+	fobs_write_family(writer, &operation_errors_family);
+	fobs_operations_visit_sums(write_operation_errors, writer);
+}
+
+/* About the stores of labelled series */
+static void
+write_series(FobsWriter *writer)
+{
+	FobsSeriesStoreInfo stores[] = {
+		fobs_queries_info(), fobs_operations_info()
+	};
+	const FobsFamily *families[] = {
+		&series_family, &series_limit_family, &series_overflow_family,
+		&series_evicted_family
+	};
+
+	for (int f = 0; f < lengthof(families); f++)
+	{
+		const FobsFamily *family = families[f];
+
+		fobs_write_family(writer, family);
+		for (int i = 0; i < lengthof(stores); i++)
+		{
+			FobsLabel	label = {"family", stores[i].family};
+
+			fobs_write_sample(writer, &label, 1,
+							  family == &series_family ? stores[i].series :
+							  family == &series_limit_family ? stores[i].limit :
+							  family == &series_overflow_family ? stores[i].overflow :
+							  stores[i].evicted);
+		}
+
+		/* kinds of error have a table of their own, which evicts nothing */
+		if (family == &series_overflow_family)
+		{
+			FobsLabel	label = {"family", "errors"};
+
+			fobs_write_sample(writer, &label, 1, fobs_errors_overflow());
+		}
+	}
+}
+
+static void
+write_single(FobsWriter *writer, const FobsFamily *family, double value)
+{
+	fobs_write_family(writer, family);
+	fobs_write_sample(writer, NULL, 0, value);
+}
+
+/* Seconds since 1970 */
+static double
+unix_time(TimestampTz timestamp)
+{
+	return timestamp / (double) USECS_PER_SEC +
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+}
+
+/* About this extension */
+static void
+write_self(FobsWriter *writer)
+{
+	FobsLabel	versions[] = {
+		{"version", FRAISEQL_OBS_VERSION},
+		{"postgres_version", GetConfigOption("server_version", false, false)}
+	};
+
+	write_single(writer, &label_truncated_family, fobs_context_truncated());
+	write_single(writer, &slow_log_dropped_family, fobs_slowlog_dropped());
+	write_single(writer, &slow_log_suppressed_family,
+				 fobs_slowlog_lines_suppressed());
+	write_single(writer, &reset_family, unix_time(fobs_counters_reset_at()));
+	write_single(writer, &collection_family,
+				 fobs_enabled && fobs_metrics_enabled);
+	if (pg_atomic_read_u64(&shared->scrapes) > 0)
+	{
+		write_single(writer, &scrape_duration_family,
+					 pg_atomic_read_u64(&shared->duration_ns) / NS_PER_S);
+		write_single(writer, &scrape_size_family,
+					 pg_atomic_read_u64(&shared->size));
+	}
+	fobs_write_family(writer, &build_family);
+	fobs_write_sample(writer, versions, lengthof(versions), 1);
+}
+
+static void
+server_family(FobsWriter *writer, const FobsFamily *family)
+{
+	FobsWriter *next = ((ServerWriter *) writer)->next;
+
+	next->family(next, family);
+}
+
+static void
+server_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
+			  int nlabels, double value)
+{
+	FobsWriter *next = ((ServerWriter *) writer)->next;
+	FobsLabel	translated[FOBS_MAX_LABELS + 1];
+
+	for (int i = 0; i < nlabels; i++)
+	{
+		translated[i].name = labels[i].name;
+		translated[i].value = fobs_label_to_server(labels[i].value);
+	}
+	next->sample(next, suffix, translated, nlabels, value);
+}
+
+/* Puts a writer behind one that translates to the server's encoding. */
+static FobsWriter *
+server_writer_create(FobsWriter *next)
+{
+	ServerWriter *server = palloc0(sizeof(ServerWriter));
+
+	server->writer.family = server_family;
+	server->writer.sample = server_sample;
+	server->next = next;
+	return &server->writer;
+}
+
+static void
+row_family(FobsWriter *writer, const FobsFamily *family)
+{
+	((RowWriter *) writer)->family = family;
+}
+
+static void
+row_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
+		   int nlabels, double value)
+{
+	RowWriter  *row = (RowWriter *) writer;
+	const FobsFamily *family = row->family;
+	MemoryContext old_context = MemoryContextSwitchTo(row->row_context);
+	StringInfoData json;
+	Datum		values[5];
+	bool		nulls[5] = {0};
+
+	initStringInfo(&json);
+	fobs_append_labels_json(&json, labels, nlabels);
+	values[0] = CStringGetTextDatum(psprintf("%s%s", family->name, suffix));
+	values[1] = CStringGetTextDatum(fobs_metric_type_name(family->type));
+	values[2] = CStringGetTextDatum(family->help);
+	values[3] = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	values[4] = Float8GetDatum(value);
+	tuplestore_putvalues(row->rsinfo->setResult, row->rsinfo->setDesc,
+						 values, nulls);
+	MemoryContextSwitchTo(old_context);
+	MemoryContextReset(row->row_context);
+}
+
+PG_FUNCTION_INFO_V1(fraiseql_obs_metrics);
+PG_FUNCTION_INFO_V1(fraiseql_obs_export_metrics);
+
+/*
+ * metrics(): name, type, help, labels, value; a row for each sample.  The
+ * name is the sample's: a histogram's has _bucket, _sum or _count at its end.
+ */
+Datum
+fraiseql_obs_metrics(PG_FUNCTION_ARGS)
+{
+	RowWriter	row = {0};
+
+	fobs_counters_require();
+	InitMaterializedSRF(fcinfo, 0);
+
+	row.writer.family = row_family;
+	row.writer.sample = row_sample;
+	row.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	row.row_context = AllocSetContextCreate(CurrentMemoryContext,
+											"fraiseql_obs metrics row",
+											ALLOCSET_DEFAULT_SIZES);
+	fobs_metrics_write(server_writer_create(&row.writer));
+	MemoryContextDelete(row.row_context);
+	PG_RETURN_NULL();
+}
+
+/*
+ * export_metrics(format): all metrics as text in the server's encoding.
+ * Raises invalid_parameter_value for a format that does not exist.
+ */
+Datum
+fraiseql_obs_export_metrics(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	fobs_counters_require();
+	for (int i = 0; i < lengthof(formats); i++)
+	{
+		StringInfoData out;
+
+		if (strcmp(name, formats[i].name) != 0)
+			continue;
+		initStringInfo(&out);
+		export_text(formats[i].format, &out, server_writer_create);
+		PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unrecognized export format \"%s\"", name),
+			 errhint("Available formats: prometheus, openmetrics, json.")));
+	PG_RETURN_NULL();			/* keep compiler quiet */
+}
