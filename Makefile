@@ -18,10 +18,15 @@ OBJS = \
 	src/metrics.o \
 	src/operations.o \
 	src/queries.o \
+	src/reset.o \
 	src/series.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o
+
+# META.json has the release; the control file's is that of the SQL.
+VERSION = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
+PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(VERSION)"'
 
 DATA = $(wildcard sql/fraiseql_obs--*.sql)
 

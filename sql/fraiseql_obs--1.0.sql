@@ -1,0 +1,215 @@
+/* fraiseql_obs--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION fraiseql_obs" to load this file. \quit
+
+--
+-- Statistics
+--
+-- The columns from calls to last_call are those of src/statistics.c, in its
+-- order.
+
+CREATE FUNCTION query_counters(
+    OUT userid oid,
+    OUT dbid oid,
+    OUT toplevel boolean,
+    OUT queryid bigint,
+    OUT calls bigint,
+    OUT errors bigint,
+    OUT slow_calls bigint,
+    OUT rows bigint,
+    OUT total_exec_time double precision,
+    OUT min_exec_time double precision,
+    OUT max_exec_time double precision,
+    OUT mean_exec_time double precision,
+    OUT p50_exec_time double precision,
+    OUT p95_exec_time double precision,
+    OUT p99_exec_time double precision,
+    OUT total_plan_time double precision,
+    OUT last_call timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_query_counters'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+ROWS 1000;
+
+COMMENT ON FUNCTION query_counters() IS
+'What was counted for each query, times in milliseconds: query_stats() without the text';
+
+-- The text is pg_stat_statements', if that is loaded and created in this
+-- database; reading it is what costs.
+CREATE FUNCTION query_stats(
+    OUT userid oid,
+    OUT dbid oid,
+    OUT toplevel boolean,
+    OUT queryid bigint,
+    OUT query text,
+    OUT calls bigint,
+    OUT errors bigint,
+    OUT slow_calls bigint,
+    OUT rows bigint,
+    OUT total_exec_time double precision,
+    OUT min_exec_time double precision,
+    OUT max_exec_time double precision,
+    OUT mean_exec_time double precision,
+    OUT p50_exec_time double precision,
+    OUT p95_exec_time double precision,
+    OUT p99_exec_time double precision,
+    OUT total_plan_time double precision,
+    OUT last_call timestamptz)
+RETURNS SETOF record
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL SAFE
+ROWS 1000
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    texts text;
+BEGIN
+    SELECT format('%I.pg_stat_statements', n.nspname) INTO texts
+    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    WHERE e.extname = 'pg_stat_statements'
+      AND current_setting('pg_stat_statements.max', true) IS NOT NULL;
+
+    RETURN QUERY EXECUTE format($query$
+        SELECT c.userid, c.dbid, c.toplevel, c.queryid, %s,
+               c.calls, c.errors, c.slow_calls, c.rows, c.total_exec_time,
+               c.min_exec_time, c.max_exec_time, c.mean_exec_time,
+               c.p50_exec_time, c.p95_exec_time, c.p99_exec_time,
+               c.total_plan_time, c.last_call
+        FROM @extschema@.query_counters() c %s
+        $query$,
+        CASE WHEN texts IS NULL THEN 'NULL::text' ELSE 's.query' END,
+        'LEFT JOIN ' || texts || ' s USING (userid, dbid, toplevel, queryid)');
+END
+$$;
+
+COMMENT ON FUNCTION query_stats() IS
+'Calls, errors, rows and times in milliseconds of each query, with its normalised text where pg_stat_statements has it';
+
+CREATE FUNCTION operation_stats(
+    OUT datname text,
+    OUT operation text,
+    OUT type text,
+    OUT calls bigint,
+    OUT errors bigint,
+    OUT slow_calls bigint,
+    OUT rows bigint,
+    OUT total_exec_time double precision,
+    OUT min_exec_time double precision,
+    OUT max_exec_time double precision,
+    OUT mean_exec_time double precision,
+    OUT p50_exec_time double precision,
+    OUT p95_exec_time double precision,
+    OUT p99_exec_time double precision,
+    OUT total_plan_time double precision,
+    OUT last_call timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_operation_stats'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+ROWS 100;
+
+COMMENT ON FUNCTION operation_stats() IS
+'Calls, errors, rows and times in milliseconds of each operation of the application';
+
+CREATE FUNCTION error_stats(
+    OUT datname text,
+    OUT sqlstate text,
+    OUT condition_name text,
+    OUT errors bigint,
+    OUT last_error timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_error_stats'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+ROWS 20;
+
+COMMENT ON FUNCTION error_stats() IS
+'Errors that clients were sent, by database and SQLSTATE';
+
+CREATE FUNCTION slow_queries(
+    "limit" integer DEFAULT 50,
+    OUT finished_at timestamptz,
+    OUT datname text,
+    OUT usename text,
+    OUT application_name text,
+    OUT queryid bigint,
+    OUT query text,
+    OUT duration_ms double precision,
+    OUT rows bigint,
+    OUT sqlstate text,
+    OUT operation text,
+    OUT user_id text,
+    OUT tenant_id text,
+    OUT request_id text,
+    OUT trace_id text,
+    OUT span_id text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_slow_queries'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+ROWS 50;
+
+COMMENT ON FUNCTION slow_queries(integer) IS
+'The latest statements that were slow or failed, newest first; query is NULL unless include_query_bodies is on';
+
+CREATE FUNCTION reset_metrics(target text DEFAULT 'all')
+RETURNS timestamptz
+AS 'MODULE_PATHNAME', 'fraiseql_obs_reset_metrics'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION reset_metrics(text) IS
+'Starts counting anew: all, databases, queries, operations, errors or slow_queries';
+
+--
+-- Metrics
+--
+
+--
+-- Views in the shape that FraiseQL takes as a type's sql_source.  64-bit
+-- identifiers are strings in data, as JavaScript would round them.
+--
+
+CREATE VIEW v_query_stats AS
+SELECT concat_ws('/', s.dbid, s.userid, s.queryid, s.toplevel) AS id,
+       to_jsonb(s) || jsonb_build_object('queryid', s.queryid::text) AS data
+FROM query_stats() s;
+
+COMMENT ON VIEW v_query_stats IS 'query_stats() as id and data';
+
+CREATE VIEW v_operation_stats AS
+SELECT concat_ws('/', s.datname, s.type, s.operation) AS id,
+       to_jsonb(s) AS data
+FROM operation_stats() s;
+
+COMMENT ON VIEW v_operation_stats IS 'operation_stats() as id and data';
+
+CREATE VIEW v_error_stats AS
+SELECT concat_ws('/', s.datname, s.sqlstate) AS id,
+       to_jsonb(s) AS data
+FROM error_stats() s;
+
+COMMENT ON VIEW v_error_stats IS 'error_stats() as id and data';
+
+CREATE VIEW v_slow_queries AS
+SELECT concat_ws('/', extract(epoch FROM s.finished_at), s.queryid,
+                 row_number() OVER ()) AS id,
+       to_jsonb(s) || jsonb_build_object('queryid', s.queryid::text) AS data
+FROM slow_queries(512) s;
+
+COMMENT ON VIEW v_slow_queries IS 'slow_queries() as id and data';
+
+--
+-- Privileges: nothing for PUBLIC, monitoring for pg_monitor, and what shows
+-- the statements of others for pg_read_all_stats, which pg_monitor is part of.
+--
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @extschema@ FROM PUBLIC;
+
+GRANT USAGE ON SCHEMA @extschema@ TO pg_monitor, pg_read_all_stats;
+
+GRANT EXECUTE ON FUNCTION query_counters() TO pg_monitor, pg_read_all_stats;
+GRANT EXECUTE ON FUNCTION query_stats() TO pg_monitor, pg_read_all_stats;
+GRANT EXECUTE ON FUNCTION operation_stats() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION error_stats() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION slow_queries(integer) TO pg_read_all_stats;
+
+GRANT SELECT ON v_query_stats TO pg_monitor, pg_read_all_stats;
+GRANT SELECT ON v_operation_stats, v_error_stats TO pg_monitor;
+GRANT SELECT ON v_slow_queries TO pg_read_all_stats;

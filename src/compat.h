@@ -1,0 +1,117 @@
+/*-------------------------------------------------------------------------
+ *
+ * compat.h
+ *	  Every difference between the PostgreSQL versions we support.
+ *
+ * This is the only file that looks at PG_VERSION_NUM.  The names are those of
+ * the newest version, emulated on the older ones, so that dropping a version
+ * means deleting lines here and nowhere else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_COMPAT_H
+#define FRAISEQL_OBS_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "fraiseql_obs requires PostgreSQL 15 or later"
+#endif
+
+#include "executor/executor.h"
+
+/*
+ * libpq-be.h asks for Kerberos' headers, which Debian's server packages do
+ * not bring.  struct Port is laid out the same without, by design.
+ */
+#ifdef ENABLE_GSS
+#undef ENABLE_GSS
+#include "libpq/libpq.h"
+#include "libpq/libpq-be.h"
+#define ENABLE_GSS 1
+#else
+#include "libpq/libpq.h"
+#include "libpq/libpq-be.h"
+#endif
+#include "portability/instr_time.h"
+#include "storage/proc.h"
+
+/* 16 moved queryjumble.h and made an instr_time a count of nanoseconds */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
+#else
+#include "utils/queryjumble.h"
+#ifndef WIN32
+#define INSTR_TIME_GET_NANOSEC(t) \
+	((int64) (t).tv_sec * INT64CONST(1000000000) + (int64) (t).tv_nsec)
+#endif
+#endif
+
+/* 19 gives the planner hook an ExplainState */
+#if PG_VERSION_NUM >= 190000
+#define PLANNER_PARAMS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams, struct ExplainState *es
+#define PLANNER_ARGS parse, query_string, cursorOptions, boundParams, es
+#else
+#define PLANNER_PARAMS \
+	Query *parse, const char *query_string, int cursorOptions, \
+	ParamListInfo boundParams
+#define PLANNER_ARGS parse, query_string, cursorOptions, boundParams
+#endif
+
+/* 17 made process numbers global and zero-based; before, PGPROC had them */
+#if PG_VERSION_NUM < 170000
+#define MyProcNumber (MyProc->pgprocno)
+#endif
+
+/* 17 renamed the variables about transaction identifiers */
+#if PG_VERSION_NUM < 170000
+#define TransamVariables ShmemVariableCache
+#endif
+
+/* 16 says by what a backend's entry is found; the index starts at 1 */
+#if PG_VERSION_NUM < 160000
+#define pgstat_get_local_beentry_by_index(i) \
+	pgstat_fetch_stat_local_beentry(i)
+#endif
+
+/* 16 dropped n_ from the fields of a database's statistics */
+#if PG_VERSION_NUM >= 160000
+#define PGSTAT_DB_FIELD(entry, field) ((entry)->field)
+#else
+#define PGSTAT_DB_FIELD(entry, field) ((entry)->n_##field)
+#endif
+
+/* 17 renamed the checkpointer's statistics */
+#if PG_VERSION_NUM < 170000
+#define num_timed timed_checkpoints
+#define num_requested requested_checkpoints
+#define write_time checkpoint_write_time
+#define sync_time checkpoint_sync_time
+#define buffers_written buf_written_checkpoints
+#endif
+
+/* 18 put the numbers about WAL into a structure of their own */
+#if PG_VERSION_NUM >= 180000
+#define PGSTAT_WAL_FIELD(stats, field) ((stats)->wal_counters.field)
+#else
+#define PGSTAT_WAL_FIELD(stats, field) ((stats)->field)
+#endif
+
+/* 18 dropped execute_once from ExecutorRun() */
+#if PG_VERSION_NUM >= 180000
+#define EXECUTOR_RUN_PARAMS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count
+#define EXECUTOR_RUN_ARGS queryDesc, direction, count
+#else
+#define EXECUTOR_RUN_PARAMS \
+	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
+	bool execute_once
+#define EXECUTOR_RUN_ARGS queryDesc, direction, count, execute_once
+#endif
+
+/* 18 lets a module name itself */
+#ifndef PG_MODULE_MAGIC_EXT
+#define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
+#endif
+
+#endif							/* FRAISEQL_OBS_COMPAT_H */

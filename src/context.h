@@ -1,0 +1,51 @@
+/*-------------------------------------------------------------------------
+ *
+ * context.h
+ *	  Who asks: operation, user, tenant and request of a statement.
+ *
+ * See context.c for where each comes from.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_CONTEXT_H
+#define FRAISEQL_OBS_CONTEXT_H
+
+#include "operations.h"
+
+/* Bytes of an identifier with its zero; longer ones are cut */
+#define FOBS_ID_SIZE	129
+
+/*
+ * The context that a statement started with: valid UTF-8, '' for what is not
+ * known.  Only its makers change it; whoever captured it holds a reference.
+ */
+typedef struct FobsContext
+{
+	int			refcount;
+	FobsOperationKey operation; /* no operation: its name is '' */
+	FobsSeriesRef operation_ref;	/* where that series was last found */
+	char		request_id[FOBS_ID_SIZE];
+	char		user_id[FOBS_ID_SIZE];
+	char		tenant_id[FOBS_ID_SIZE];
+} FobsContext;
+
+/* Settings of the application that name its user and tenant */
+typedef enum FobsSource
+{
+	FOBS_SOURCE_USER,
+	FOBS_SOURCE_TENANT
+} FobsSource;
+
+extern void fobs_context_shmem_request(void);
+extern void fobs_context_shmem_startup(void);
+extern bool fobs_context_sources_check(const char *names);
+extern void fobs_context_sources_assign(FobsSource source, const char *names);
+
+extern FobsContext *fobs_context_capture(const char *query, int query_len);
+extern void fobs_context_release(FobsContext *context);
+extern void fobs_context_user_id(const FobsContext *context, char *user_id);
+extern void fobs_context_tenant_id(const FobsContext *context,
+								   char *tenant_id);
+extern uint64 fobs_context_truncated(void);
+
+#endif							/* FRAISEQL_OBS_CONTEXT_H */

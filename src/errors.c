@@ -1,0 +1,273 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.c
+ *	  Errors by database and SQLSTATE, in shared memory.
+ *
+ * An error is counted when it is sent to the client, whatever raised it:
+ * parser, planner, executor, COMMIT, or a command in an aborted transaction.
+ * So the numbers are those that the clients see, once each; errors that a
+ * PL/pgSQL EXCEPTION block handles are not among them.  Processes that have no
+ * client report errors of their statements through hooks.c instead.
+ *
+ * We look at the messages by wrapping the process's PQcommMethods.  The usual
+ * emit_log_hook is not called for messages that the server log leaves out (log_min_messages
+ * = fatal), and executor hooks do not see the parser's errors.  The wrapper
+ * reads ErrorResponse messages and passes everything on unchanged.
+ *
+ * The table is a fixed array with open addressing, used without any lock and
+ * without allocating: an error may be raised anywhere, out of memory and with
+ * locks held.  A kind of error claims a place for good by setting its key;
+ * its count is atomic.  Kinds that find no place are counted as "other".
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "port/atomics.h"
+#include "storage/shmem.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "conditions.h"
+#include "counters.h"
+#include "errors.h"
+#include "guc.h"
+#include "label.h"
+
+PG_FUNCTION_INFO_V1(fraiseql_obs_error_stats);
+
+/* All fields are atomic */
+typedef struct ErrorEntry
+{
+	pg_atomic_uint64 key;		/* see error_key(); 0: free */
+	pg_atomic_uint64 errors;
+	pg_atomic_uint64 last_error;	/* TimestampTz */
+} ErrorEntry;
+
+typedef struct ErrorsShared
+{
+	ErrorEntry	other;			/* key stays 0 */
+	ErrorEntry	entries[FOBS_MAX_ERRORS];
+} ErrorsShared;
+
+static ErrorsShared *shared = NULL;
+
+int			fobs_errors_last_sent = 0;
+
+static const PQcommMethods *prev_comm_methods;
+static PQcommMethods comm_methods;
+
+/* Asks for shared memory; from the shmem_request hook. */
+void
+fobs_errors_shmem_request(void)
+{
+	RequestAddinShmemSpace(sizeof(ErrorsShared));
+}
+
+static void
+init_entry(ErrorEntry *entry)
+{
+	pg_atomic_init_u64(&entry->key, 0);
+	pg_atomic_init_u64(&entry->errors, 0);
+	pg_atomic_init_u64(&entry->last_error, 0);
+}
+
+/* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
+void
+fobs_errors_shmem_startup(void)
+{
+	bool		found;
+
+	shared = ShmemInitStruct("fraiseql_obs_errors", sizeof(ErrorsShared),
+							 &found);
+	if (found)
+		return;
+	init_entry(&shared->other);
+	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
+		init_entry(&shared->entries[i]);
+}
+
+static uint64
+error_key(int database, int sqlstate)
+{
+	return ((uint64) (database + 1) << 32) | (uint32) sqlstate;
+}
+
+/* Finds or claims the place of a kind of error. */
+static ErrorEntry *
+find_entry(uint64 key)
+{
+	uint32		start = murmurhash32((uint32) (key ^ (key >> 32)));
+
+	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
+	{
+		ErrorEntry *entry = &shared->entries[(start + i) % FOBS_MAX_ERRORS];
+		uint64		current = pg_atomic_read_u64(&entry->key);
+
+		if (current == 0 &&
+			pg_atomic_compare_exchange_u64(&entry->key, &current, key))
+			return entry;
+		if (current == key)
+			return entry;
+	}
+	return &shared->other;
+}
+
+/*
+ * Counts one error of this process's database.  Takes a lock only if the
+ * process has not attached to the counters yet; never raises an error.
+ */
+void
+fobs_errors_count(int sqlstate)
+{
+	ErrorEntry *entry;
+
+	if (!fobs_enabled || !fobs_metrics_enabled || !fobs_counters_attach())
+		return;
+	entry = find_entry(error_key(fobs_counters_database(), sqlstate));
+	pg_atomic_fetch_add_u64(&entry->errors, 1);
+	pg_atomic_write_u64(&entry->last_error, (uint64) GetCurrentTimestamp());
+}
+
+/*
+ * Finds the SQLSTATE in the body of an ErrorResponse: fields of a type byte
+ * and a string, up to a zero byte (protocol 3, "Error and Notice Message
+ * Fields").  Returns 0 if there is none.
+ */
+static int
+error_response_sqlstate(const char *body, size_t len)
+{
+	const char *end = body + len;
+
+	while (body < end && *body != '\0')
+	{
+		char		type = *body++;
+		size_t		length = strnlen(body, end - body);
+
+		if (type == PG_DIAG_SQLSTATE && length == 5)
+			return MAKE_SQLSTATE(body[0], body[1], body[2], body[3], body[4]);
+		body += length + 1;
+	}
+	return 0;
+}
+
+static int
+putmessage(char msgtype, const char *s, size_t len)
+{
+	if (unlikely(msgtype == 'E'))
+	{
+		fobs_errors_last_sent = error_response_sqlstate(s, len);
+		if (fobs_errors_last_sent != 0)
+			fobs_errors_count(fobs_errors_last_sent);
+	}
+	return prev_comm_methods->putmessage(msgtype, s, len);
+}
+
+/*
+ * Starts looking at the messages to clients.  From the postmaster, so that
+ * its children inherit it; a parallel worker replaces the methods with its
+ * own, and its leader sends what is to be sent.
+ */
+void
+fobs_errors_install(void)
+{
+	prev_comm_methods = PqCommMethods;
+	comm_methods = *PqCommMethods;
+	comm_methods.putmessage = putmessage;
+	PqCommMethods = &comm_methods;
+}
+
+static void
+read_entry(ErrorEntry *entry, FobsErrorSnapshot *snapshot)
+{
+	uint64		key = pg_atomic_read_u64(&entry->key);
+
+	snapshot->database = key == 0 ? FOBS_DATABASE_OTHER : (int) (key >> 32) - 1;
+	snapshot->sqlstate = (int) (uint32) key;
+	snapshot->errors = pg_atomic_read_u64(&entry->errors);
+	snapshot->last_error = (TimestampTz) pg_atomic_read_u64(&entry->last_error);
+}
+
+/*
+ * Copies what was counted into an array of FOBS_MAX_ERRORS + 1; returns how
+ * many kinds of error there are.  "other", if used, has sqlstate 0.
+ */
+int
+fobs_errors_snapshot(FobsErrorSnapshot *snapshot)
+{
+	int			n = 0;
+
+	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
+	{
+		if (pg_atomic_read_u64(&shared->entries[i].errors) > 0)
+			read_entry(&shared->entries[i], &snapshot[n++]);
+	}
+	if (pg_atomic_read_u64(&shared->other.errors) > 0)
+		read_entry(&shared->other, &snapshot[n++]);
+	return n;
+}
+
+/* How many errors were counted as "other" since the last reset. */
+uint64
+fobs_errors_overflow(void)
+{
+	return pg_atomic_read_u64(&shared->other.errors);
+}
+
+/* Starts counting anew; the kinds of error keep their places. */
+void
+fobs_errors_reset(void)
+{
+	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
+		pg_atomic_write_u64(&shared->entries[i].errors, 0);
+	pg_atomic_write_u64(&shared->other.errors, 0);
+}
+
+#define ERROR_COLUMNS	5
+
+/*
+ * error_stats(): datname, sqlstate, condition_name (NULL if it has none),
+ * errors, last_error; "other" has neither database nor condition.
+ */
+Datum
+fraiseql_obs_error_stats(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	char		(*databases)[FOBS_DATNAME_SIZE];
+	FobsErrorSnapshot *errors;
+	int			nerrors;
+
+	fobs_counters_require();
+	InitMaterializedSRF(fcinfo, 0);
+
+	databases = palloc(FOBS_MAX_DATABASES * FOBS_DATNAME_SIZE);
+	errors = palloc((FOBS_MAX_ERRORS + 1) * sizeof(FobsErrorSnapshot));
+	nerrors = fobs_errors_snapshot(errors);
+	fobs_counters_databases(databases, NULL);
+	for (int i = 0; i < nerrors; i++)
+	{
+		FobsErrorSnapshot *error = &errors[i];
+		const char *sqlstate = error->sqlstate == 0 ? FOBS_LABEL_OTHER :
+			unpack_sql_state(error->sqlstate);
+		const char *name = fobs_condition_name(sqlstate);
+		Datum		values[ERROR_COLUMNS] = {0};
+		bool		nulls[ERROR_COLUMNS] = {0};
+
+		nulls[0] = error->sqlstate == 0;
+		if (!nulls[0])
+			values[0] = fobs_label_datum(databases[error->database]);
+		values[1] = CStringGetTextDatum(sqlstate);
+		nulls[2] = name == NULL;
+		if (!nulls[2])
+			values[2] = CStringGetTextDatum(name);
+		values[3] = Int64GetDatum((int64) error->errors);
+		values[4] = TimestampTzGetDatum(error->last_error);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
+							 values, nulls);
+	}
+	return (Datum) 0;
+}

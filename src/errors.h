@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.h
+ *	  Errors by database and SQLSTATE, in shared memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_ERRORS_H
+#define FRAISEQL_OBS_ERRORS_H
+
+#include "datatype/timestamp.h"
+
+/* One (database, SQLSTATE); sqlstate is 0 for "other" */
+typedef struct FobsErrorSnapshot
+{
+	int			database;		/* entry of counters.c */
+	int			sqlstate;		/* packed as by MAKE_SQLSTATE() */
+	uint64		errors;
+	TimestampTz last_error;
+} FobsErrorSnapshot;
+
+/* SQLSTATE of the last error that this process's client was sent, or 0 */
+extern int	fobs_errors_last_sent;
+
+#define FOBS_MAX_ERRORS 512		/* kinds of error told apart */
+
+extern void fobs_errors_shmem_request(void);
+extern void fobs_errors_shmem_startup(void);
+extern void fobs_errors_install(void);
+extern void fobs_errors_count(int sqlstate);
+extern int	fobs_errors_snapshot(FobsErrorSnapshot *snapshot);
+extern uint64 fobs_errors_overflow(void);
+extern void fobs_errors_reset(void);
+
+#endif							/* FRAISEQL_OBS_ERRORS_H */

@@ -1,0 +1,87 @@
+/*-------------------------------------------------------------------------
+ *
+ * fraiseql_obs.c
+ *	  Module entry.
+ *
+ * Loaded by shared_preload_libraries, it defines the settings, reserves shared
+ * memory and installs the hooks.  Loaded in any other way it does nothing, and
+ * functions that need shared memory say so.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+
+#include "compat.h"
+#include "context.h"
+#include "counters.h"
+#include "errors.h"
+#include "guc.h"
+#include "histogram.h"
+#include "hooks.h"
+#include "metrics.h"
+#include "operations.h"
+#include "queries.h"
+#include "slowlog.h"
+
+PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs", .version = FRAISEQL_OBS_VERSION);
+
+void		_PG_init(void);
+
+static shmem_request_hook_type prev_shmem_request = NULL;
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+
+static void
+shmem_request(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+
+	fobs_counters_shmem_request();
+	fobs_queries_shmem_request();
+	fobs_operations_shmem_request();
+	fobs_errors_shmem_request();
+	fobs_slowlog_shmem_request();
+	fobs_context_shmem_request();
+	fobs_metrics_shmem_request();
+}
+
+static void
+shmem_startup(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	fobs_counters_shmem_startup();
+	fobs_queries_shmem_startup();
+	fobs_operations_shmem_startup();
+	fobs_errors_shmem_startup();
+	fobs_slowlog_shmem_startup();
+	fobs_context_shmem_startup();
+	fobs_metrics_shmem_startup();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	fobs_guc_init();
+	fobs_histogram_init();
+
+	prev_shmem_request = shmem_request_hook;
+	shmem_request_hook = shmem_request;
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = shmem_startup;
+
+	fobs_hooks_install();
+	fobs_errors_install();
+}

@@ -1,0 +1,279 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  The settings.
+ *
+ * Some settings have an environment variable (FRAISEQL_...), read when the
+ * postmaster starts.  A valid value becomes the setting's boot value and is
+ * then set with source "environment variable", so that postgresql.conf, ALTER
+ * SYSTEM and SET override it, and taking those away brings it back.
+ *
+ * The request context (operation_name and its kin) is the application's word
+ * for what it is doing: anybody may set it, nothing is ever refused, and
+ * context.c bounds and cleans it on use.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+#include "context.h"
+#include "guc.h"
+
+/*
+ * The main switch, and the one of metrics.  With either off, statements are
+ * not counted; what was counted stays and can be read.
+ */
+bool		fobs_enabled;
+bool		fobs_metrics_enabled;
+
+/*
+ * From which duration on a statement is slow.  Administrators who want to see
+ * everything in slow_queries() for a moment set it to 0.001 in one session or
+ * role; the ring is small, so not for long.
+ */
+static double slow_query_threshold_ms;
+uint64		fobs_slow_query_threshold_ns;
+
+/*
+ * Whether the text of slow and failed statements is kept and logged.  It holds
+ * whatever literals the application puts into it, hence off by default.
+ */
+bool		fobs_include_query_bodies;
+
+/*
+ * Lines a second that slow statements may add to the server log; what is
+ * over is counted.  0 logs none.
+ */
+int			fobs_slow_query_log_rate;
+
+/*
+ * Which statements are told apart by query: those that clients send (top),
+ * also those inside of functions (all), or none, which counts nothing.
+ */
+int			fobs_track;
+
+/* How many series each store holds before the least used give way. */
+int			fobs_max_queries;
+int			fobs_max_operations;
+
+/* The request context, as the application sets it. */
+char	   *fobs_operation_name;
+char	   *fobs_operation_type;
+char	   *fobs_request_id;
+char	   *fobs_user_id;
+char	   *fobs_tenant_id;
+
+/*
+ * Settings of the application that name its user and tenant, taken in order
+ * where ours are empty.
+ */
+static char *user_id_sources;
+static char *tenant_id_sources;
+
+uint64		fobs_context_generation = 1;
+
+static const struct config_enum_entry track_options[] = {
+	{"none", FOBS_TRACK_NONE, false},
+	{"top", FOBS_TRACK_TOP, false},
+	{"all", FOBS_TRACK_ALL, false},
+	{NULL, 0, false}
+};
+
+#define THRESHOLD_MIN_MS	0.001
+#define THRESHOLD_MAX_MS	((double) INT_MAX)
+
+static void
+assign_slow_query_threshold(double newval, void *extra)
+{
+	fobs_slow_query_threshold_ns = (uint64) (newval * 1000000.0);
+}
+
+static void
+assign_context(const char *newval, void *extra)
+{
+	fobs_context_generation++;
+}
+
+static bool
+check_sources(char **newval, void **extra, GucSource source)
+{
+	return fobs_context_sources_check(*newval);
+}
+
+static void
+assign_user_id_sources(const char *newval, void *extra)
+{
+	fobs_context_sources_assign(FOBS_SOURCE_USER, newval);
+}
+
+static void
+assign_tenant_id_sources(const char *newval, void *extra)
+{
+	fobs_context_sources_assign(FOBS_SOURCE_TENANT, newval);
+}
+
+/* Reads an environment variable; NULL unless it is there and not empty. */
+static const char *
+env_value(const char *variable)
+{
+	const char *value = getenv(variable);
+
+	return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+static void
+warn_environment(const char *variable, const char *value, const char *range)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value \"%s\" for environment variable \"%s\"",
+					value, variable),
+			 errdetail("The value must be %s; the default is used instead.",
+					   range)));
+}
+
+/*
+ * Defines a boolean setting with a default that an environment variable may
+ * change.
+ */
+static void
+define_bool(const char *name, const char *variable,
+			const char *description, bool *storage, bool boot_value)
+{
+	const char *value = env_value(variable);
+	bool		seeded = value != NULL;
+
+	if (seeded && !parse_bool(value, &boot_value))
+	{
+		warn_environment(variable, value, "a Boolean");
+		seeded = false;
+	}
+
+	DefineCustomBoolVariable(name, description, NULL, storage, boot_value,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	if (seeded)
+		SetConfigOption(name, boot_value ? "on" : "off",
+						PGC_POSTMASTER, PGC_S_ENV_VAR);
+}
+
+static void
+define_slow_query_threshold(void)
+{
+	const char *name = "fraiseql_obs.slow_query_threshold";
+	const char *variable = "FRAISEQL_SLOW_QUERY_THRESHOLD_MS";
+	const char *value = env_value(variable);
+	double		boot_value = 100.0;
+	bool		seeded = value != NULL;
+
+	if (seeded)
+	{
+		double		parsed;
+
+		if (parse_real(value, &parsed, GUC_UNIT_MS, NULL) &&
+			parsed >= THRESHOLD_MIN_MS && parsed <= THRESHOLD_MAX_MS)
+			boot_value = parsed;
+		else
+		{
+			warn_environment(variable, value,
+							 "milliseconds from 0.001 to 2147483647");
+			seeded = false;
+		}
+	}
+
+	DefineCustomRealVariable(name,
+							 "Sets the duration from which on a statement is slow.",
+							 NULL,
+							 &slow_query_threshold_ms,
+							 boot_value, THRESHOLD_MIN_MS, THRESHOLD_MAX_MS,
+							 PGC_SUSET, GUC_UNIT_MS,
+							 NULL, assign_slow_query_threshold, NULL);
+	if (seeded)
+		SetConfigOption(name, psprintf("%.17g", boot_value),
+						PGC_POSTMASTER, PGC_S_ENV_VAR);
+}
+
+static void
+define_context(const char *name, const char *description, char **storage)
+{
+	DefineCustomStringVariable(name, description, NULL, storage, "",
+							   PGC_USERSET, 0, NULL, assign_context, NULL);
+}
+
+/*
+ * Defines all settings.  Only in the postmaster (or a process that it started
+ * by exec), because some of them size shared memory.
+ */
+void
+fobs_guc_init(void)
+{
+	define_bool("fraiseql_obs.enabled", "FRAISEQL_OBSERVABILITY_ENABLED",
+				"Enables everything that this extension observes.",
+				&fobs_enabled, true);
+	define_bool("fraiseql_obs.metrics_enabled", "FRAISEQL_METRICS_ENABLED",
+				"Enables counting statements and errors.",
+				&fobs_metrics_enabled, true);
+	define_slow_query_threshold();
+	define_bool("fraiseql_obs.include_query_bodies",
+				"FRAISEQL_INCLUDE_QUERY_BODIES",
+				"Enables keeping and logging the text of slow and failed statements.",
+				&fobs_include_query_bodies, false);
+	DefineCustomIntVariable("fraiseql_obs.slow_query_log_rate",
+							"Sets how many slow statements a second are logged.",
+							NULL,
+							&fobs_slow_query_log_rate, 10, 0, 10000,
+							PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("fraiseql_obs.track",
+							 "Sets which statements are counted.",
+							 NULL,
+							 &fobs_track, FOBS_TRACK_TOP, track_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.max_queries",
+							"Sets how many queries are told apart.",
+							NULL,
+							&fobs_max_queries, 1000, 100, 1000000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.max_operations",
+							"Sets how many operations are told apart.",
+							NULL,
+							&fobs_max_operations, 500, 10, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+	define_context("fraiseql_obs.operation_name",
+				   "Sets the name of the operation that the application performs.",
+				   &fobs_operation_name);
+	define_context("fraiseql_obs.operation_type",
+				   "Sets the type of the operation, such as query or mutation.",
+				   &fobs_operation_type);
+	define_context("fraiseql_obs.request_id",
+				   "Sets the application's identifier of the current request.",
+				   &fobs_request_id);
+	define_context("fraiseql_obs.user_id",
+				   "Sets the application's user behind the current request.",
+				   &fobs_user_id);
+	define_context("fraiseql_obs.tenant_id",
+				   "Sets the application's tenant behind the current request.",
+				   &fobs_tenant_id);
+	DefineCustomStringVariable("fraiseql_obs.user_id_sources",
+							   "Lists settings that hold the user where \"fraiseql_obs.user_id\" is empty.",
+							   NULL,
+							   &user_id_sources,
+							   "app.user_id, app.contact_id",
+							   PGC_SUSET, 0,
+							   check_sources, assign_user_id_sources, NULL);
+	DefineCustomStringVariable("fraiseql_obs.tenant_id_sources",
+							   "Lists settings that hold the tenant where \"fraiseql_obs.tenant_id\" is empty.",
+							   NULL,
+							   &tenant_id_sources,
+							   "app.tenant_id, fraiseql.tenant_id",
+							   PGC_SUSET, 0,
+							   check_sources, assign_tenant_id_sources, NULL);
+
+	MarkGUCPrefixReserved("fraiseql_obs");
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.h
+ *	  The settings.
+ *
+ * Each is explained where it is defined, in guc.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_GUC_H
+#define FRAISEQL_OBS_GUC_H
+
+typedef enum FobsTrack
+{
+	FOBS_TRACK_NONE,
+	FOBS_TRACK_TOP,
+	FOBS_TRACK_ALL
+} FobsTrack;
+
+extern bool fobs_enabled;
+extern bool fobs_metrics_enabled;
+extern uint64 fobs_slow_query_threshold_ns;
+extern bool fobs_include_query_bodies;
+extern int	fobs_slow_query_log_rate;
+extern int	fobs_track;
+extern int	fobs_max_queries;
+extern int	fobs_max_operations;
+
+/* The request context, as set; context.c has what is made of it */
+extern char *fobs_operation_name;
+extern char *fobs_operation_type;
+extern char *fobs_request_id;
+extern char *fobs_user_id;
+extern char *fobs_tenant_id;
+
+/* Changes whenever one of these five may have changed */
+extern uint64 fobs_context_generation;
+
+extern void fobs_guc_init(void);
+
+#endif							/* FRAISEQL_OBS_GUC_H */

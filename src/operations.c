@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * operations.c
+ *	  One series per (database, operation, type) of the application.
+ *
+ * The operation comes from the request context (context.c); statements that
+ * have none are not counted here.  Only top-level statements count.  The
+ * store, with its limit and its "other", is one of series.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "counters.h"
+#include "guc.h"
+#include "label.h"
+#include "operations.h"
+#include "statistics.h"
+
+#define TRANCHE "fraiseql_obs_operations"
+
+PG_FUNCTION_INFO_V1(fraiseql_obs_operation_stats);
+
+static FobsSeriesStore *store = NULL;
+
+/* Asks for shared memory; from the shmem_request hook. */
+void
+fobs_operations_shmem_request(void)
+{
+	fobs_series_shmem_request(sizeof(FobsOperationKey), fobs_max_operations,
+							  TRANCHE);
+}
+
+/* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
+void
+fobs_operations_shmem_startup(void)
+{
+	store = fobs_series_shmem_startup("operations", sizeof(FobsOperationKey),
+									  fobs_max_operations, TRANCHE);
+}
+
+/*
+ * Counts a statement for its operation.  The ref belongs to the key and is
+ * kept by the caller.
+ */
+void
+fobs_operations_count(const FobsOperationKey *key, FobsSeriesRef *ref,
+					  const FobsObservation *observation)
+{
+	fobs_series_count(store, key, ref, observation);
+}
+
+/* Visits the operations of each database; see fobs_series_visit(). */
+void
+fobs_operations_visit(FobsSeriesVisitor visitor, void *arg)
+{
+	fobs_series_visit(store, visitor, arg);
+}
+
+/* An operation of any database, while they are being summed */
+typedef struct OperationSum
+{
+	char		operation[FOBS_OPERATION_SIZE];
+	char		type[FOBS_OPERATION_TYPE_SIZE];
+	FobsSeriesSnapshot snapshot;
+} OperationSum;
+
+typedef struct OperationSums
+{
+	int			n;
+	int			size;
+	OperationSum *sums;
+	FobsSeriesSnapshot other;
+} OperationSums;
+
+/* A real operation of this name is not told apart from the rest. */
+static bool
+is_other(const FobsOperationKey *key)
+{
+	return key == NULL ||
+		(strcmp(key->operation, "other") == 0 && key->type[0] == '\0');
+}
+
+static void
+collect_sum(const void *key, const FobsSeriesSnapshot *snapshot, void *arg)
+{
+	const FobsOperationKey *operation = key;
+	OperationSums *sums = arg;
+	OperationSum *sum;
+
+	if (is_other(operation))
+	{
+		fobs_series_snapshot_add(&sums->other, snapshot);
+		return;
+	}
+
+	if (sums->n == sums->size)
+	{
+		sums->size *= 2;
+		sums->sums = repalloc_huge(sums->sums,
+								   sums->size * sizeof(OperationSum));
+	}
+	sum = &sums->sums[sums->n++];
+	strlcpy(sum->operation, operation->operation, FOBS_OPERATION_SIZE);
+	strlcpy(sum->type, operation->type, FOBS_OPERATION_TYPE_SIZE);
+	sum->snapshot = *snapshot;
+}
+
+static int
+compare_sums(const void *a, const void *b)
+{
+	const OperationSum *left = a;
+	const OperationSum *right = b;
+	int			order = strcmp(left->operation, right->operation);
+
+	return order != 0 ? order : strcmp(left->type, right->type);
+}
+
+/*
+ * Calls a visitor for each (operation, type), summed over the databases and
+ * in their order, and last for "other" (operation NULL) if it has calls.
+ */
+void
+fobs_operations_visit_sums(FobsOperationVisitor visitor, void *arg)
+{
+	OperationSums sums = {0};
+	int			kept = 0;
+
+	sums.size = 64;
+	sums.sums = palloc(sums.size * sizeof(OperationSum));
+	sums.other.min_ns = PG_UINT64_MAX;
+	fobs_series_visit(store, collect_sum, &sums);
+	qsort(sums.sums, sums.n, sizeof(OperationSum), compare_sums);
+
+	for (int i = 0; i < sums.n; i++)
+	{
+		if (kept > 0 &&
+			compare_sums(&sums.sums[kept - 1], &sums.sums[i]) == 0)
+			fobs_series_snapshot_add(&sums.sums[kept - 1].snapshot,
+									 &sums.sums[i].snapshot);
+		else
+			sums.sums[kept++] = sums.sums[i];
+	}
+
+	for (int i = 0; i < kept; i++)
+		visitor(sums.sums[i].operation, sums.sums[i].type,
+				&sums.sums[i].snapshot, arg);
+	if (sums.other.calls > 0)
+		visitor(NULL, "", &sums.other, arg);
+	pfree(sums.sums);
+}
+
+/* Tells about the store of operations. */
+FobsSeriesStoreInfo
+fobs_operations_info(void)
+{
+	return fobs_series_store_info(store);
+}
+
+/* Forgets all operations. */
+void
+fobs_operations_reset(void)
+{
+	fobs_series_reset(store);
+}
+
+/* Columns of operation_stats() that come before those of statistics.c */
+#define OPERATION_KEY_COLUMNS	3
+#define OPERATION_COLUMNS \
+	(OPERATION_KEY_COLUMNS + FOBS_STATISTICS_COLUMNS)
+
+typedef struct OperationRows
+{
+	ReturnSetInfo *rsinfo;
+	char		databases[FOBS_MAX_DATABASES][FOBS_DATNAME_SIZE];
+} OperationRows;
+
+static void
+put_operation(const void *key, const FobsSeriesSnapshot *snapshot, void *arg)
+{
+	const FobsOperationKey *operation = key;
+	OperationRows *rows = arg;
+	Datum		values[OPERATION_COLUMNS] = {0};
+	bool		nulls[OPERATION_COLUMNS] = {0};
+
+	if (operation != NULL)
+	{
+		values[0] = fobs_label_datum(rows->databases[operation->database]);
+		values[1] = fobs_label_datum(operation->operation);
+		values[2] = fobs_label_datum(operation->type);
+	}
+	else if (snapshot->calls > 0)
+	{
+		nulls[0] = true;
+		values[1] = fobs_label_datum(FOBS_LABEL_OTHER);
+		values[2] = fobs_label_datum("");
+	}
+	else
+		return;
+	fobs_statistics_columns(snapshot, &values[OPERATION_KEY_COLUMNS],
+							&nulls[OPERATION_KEY_COLUMNS]);
+	tuplestore_putvalues(rows->rsinfo->setResult, rows->rsinfo->setDesc,
+						 values, nulls);
+}
+
+/*
+ * operation_stats(): datname, operation, type and the columns of statistics.c,
+ * a row for each operation of a database and one, of no database, for
+ * "other".
+ */
+Datum
+fraiseql_obs_operation_stats(PG_FUNCTION_ARGS)
+{
+	OperationRows *rows;
+
+	fobs_counters_require();
+	InitMaterializedSRF(fcinfo, 0);
+	rows = palloc0(sizeof(OperationRows));
+	rows->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	fobs_counters_databases(rows->databases, NULL);
+	fobs_operations_visit(put_operation, rows);
+	return (Datum) 0;
+}

@@ -1,0 +1,41 @@
+/*-------------------------------------------------------------------------
+ *
+ * operations.h
+ *	  One series per (database, operation, type) of the application.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_OPERATIONS_H
+#define FRAISEQL_OBS_OPERATIONS_H
+
+#include "series.h"
+
+/* Bytes with the terminating zero; longer values are cut at a character */
+#define FOBS_OPERATION_SIZE		129
+#define FOBS_OPERATION_TYPE_SIZE 33
+
+/* Padding bytes must be zero: the key is hashed and compared as bytes. */
+typedef struct FobsOperationKey
+{
+	int32		database;		/* entry of counters.c */
+	char		operation[FOBS_OPERATION_SIZE];
+	char		type[FOBS_OPERATION_TYPE_SIZE];
+} FobsOperationKey;
+
+/* An operation summed over all databases; operation is NULL for "other" */
+typedef void (*FobsOperationVisitor) (const char *operation, const char *type,
+									  const FobsSeriesSnapshot *snapshot,
+									  void *arg);
+
+extern void fobs_operations_shmem_request(void);
+extern void fobs_operations_shmem_startup(void);
+extern void fobs_operations_count(const FobsOperationKey *key,
+								  FobsSeriesRef *ref,
+								  const FobsObservation *observation);
+extern void fobs_operations_visit(FobsSeriesVisitor visitor, void *arg);
+extern void fobs_operations_visit_sums(FobsOperationVisitor visitor,
+									   void *arg);
+extern FobsSeriesStoreInfo fobs_operations_info(void);
+extern void fobs_operations_reset(void);
+
+#endif							/* FRAISEQL_OBS_OPERATIONS_H */

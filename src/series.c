@@ -1,0 +1,755 @@
+/*-------------------------------------------------------------------------
+ *
+ * series.c
+ *	  Bounded stores of labelled series, in shared memory.
+ *
+ * A store holds up to "limit" series, each with a key of a fixed size, and one
+ * more, "other", that takes what has no series of its own.  What a series
+ * holds is only ever added to, by atomic operations, and nothing is lost when
+ * a series gives way to another: its counters are folded into "other".  So
+ * the sum over a store never goes backwards.
+ *
+ * Finding.  Series are chained in buckets, which are divided into partitions
+ * with a lock each.  Callers keep a FobsSeriesRef to where they last found a
+ * series, so that the usual case takes no lock at all: see below.  Adding a
+ * series takes it from the free list (a spinlock, held for a few
+ * instructions) and takes its partition's lock exclusively.
+ *
+ * Evicting.  When the free list is empty, a clock sweep through one partition
+ * evicts a few series that were not used lately.  It holds fold_lock
+ * exclusively, then that partition's lock.  Readers of a whole store hold
+ * fold_lock shared, so they see each observation once: in its series or in
+ * "other".  Order of locks: fold_lock, a partition's lock, the spinlock.
+ *
+ * Counting without a lock.  A process that counts through a ref first
+ * announces the series in its "pin", which only it writes, and then compares
+ * the series' generation with that in the ref.  Who evicts changes the
+ * generation first and then looks at all pins.  With a full memory barrier
+ * between the two steps on both sides, either the process sees the new
+ * generation and searches anew, or the evictor sees the pin and leaves the
+ * series alone.  A pin is held for a few dozen instructions, in which nothing
+ * can raise an error or wait.
+ *
+ * Caveats:
+ * - The counters of one observation are not added as one: a reader may see
+ *   the call and not yet its duration.
+ * - A new series may be missing from a read that runs at the same time; it
+ *   is in the next one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "storage/spin.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "series.h"
+
+#define SERIES_PARTITIONS	32
+
+/* Series evicted by one sweep, so that its price is shared by as many */
+#define EVICT_BATCH			8
+
+/* How many sweeps a series survives without being used, at most */
+#define MAX_USAGE			4
+
+typedef struct SeriesCounters
+{
+	pg_atomic_uint64 cells[FOBS_HISTOGRAM_CELLS];
+	pg_atomic_uint64 errors;
+	pg_atomic_uint64 slow;
+	pg_atomic_uint64 rows;
+	pg_atomic_uint64 duration_ns;
+	pg_atomic_uint64 planning_ns;
+	pg_atomic_uint64 min_ns;	/* PG_UINT64_MAX: none yet */
+	pg_atomic_uint64 max_ns;
+	pg_atomic_uint64 last_call; /* TimestampTz, 0: none yet */
+} SeriesCounters;
+
+struct FobsSeries
+{
+	pg_atomic_uint32 generation;	/* changes before the series does */
+	uint32		hash;			/* of the key; under partition's lock */
+	FobsSeries *next;			/* in bucket: partition's lock; in free list:
+								 * spinlock */
+	bool		in_use;			/* under partition's lock */
+	uint8		usage;			/* hint for the sweep, written by anyone */
+	SeriesCounters counters;	/* atomic */
+	char		key[FLEXIBLE_ARRAY_MEMBER]; /* under partition's lock */
+};
+
+/* What a process is counting for at the moment; written by it alone */
+typedef union SeriesPin
+{
+	pg_atomic_uint64 series;	/* a FobsSeries, or 0 */
+	char		padding[PG_CACHE_LINE_SIZE];
+} SeriesPin;
+
+struct FobsSeriesStore
+{
+	char		family[NAMEDATALEN];
+	Size		key_size;
+	int			limit;
+	int			nbuckets;		/* a multiple of SERIES_PARTITIONS */
+
+	LWLock	   *fold_lock;
+	LWLockPadded *partition_locks;
+
+	pg_atomic_uint32 sweep_partition;	/* next one to sweep */
+	uint32		sweep_bucket[SERIES_PARTITIONS];	/* partition's lock */
+
+	slock_t		free_mutex;		/* protects the next two */
+	FobsSeries *free_list;
+	int			nused;
+
+	pg_atomic_uint64 overflow;
+	pg_atomic_uint64 evicted;
+	SeriesCounters other;
+
+	SeriesPin  *pins;			/* MaxBackends of them */
+	FobsSeries **buckets;		/* each under its partition's lock */
+	char	   *series;			/* limit of them, series_size() apart */
+};
+
+static Size
+series_size(Size key_size)
+{
+	return TYPEALIGN(PG_CACHE_LINE_SIZE, offsetof(FobsSeries, key) + key_size);
+}
+
+/* About one series a bucket, in whole partitions */
+static int
+bucket_count(int limit)
+{
+	return TYPEALIGN(SERIES_PARTITIONS, limit);
+}
+
+static Size
+shmem_size(Size key_size, int limit)
+{
+	Size		size = CACHELINEALIGN(sizeof(FobsSeriesStore));
+
+	size = add_size(size, mul_size(MaxBackends, sizeof(SeriesPin)));
+	size = add_size(size, CACHELINEALIGN(mul_size(bucket_count(limit),
+												  sizeof(FobsSeries *))));
+	return add_size(size, mul_size(limit, series_size(key_size)));
+}
+
+/* Asks for the shared memory of a store; from the shmem_request hook. */
+void
+fobs_series_shmem_request(Size key_size, int limit, const char *tranche)
+{
+	RequestAddinShmemSpace(shmem_size(key_size, limit));
+	RequestNamedLWLockTranche(tranche, SERIES_PARTITIONS + 1);
+}
+
+static void
+init_counters(SeriesCounters *counters)
+{
+	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
+		pg_atomic_init_u64(&counters->cells[cell], 0);
+	pg_atomic_init_u64(&counters->errors, 0);
+	pg_atomic_init_u64(&counters->slow, 0);
+	pg_atomic_init_u64(&counters->rows, 0);
+	pg_atomic_init_u64(&counters->duration_ns, 0);
+	pg_atomic_init_u64(&counters->planning_ns, 0);
+	pg_atomic_init_u64(&counters->min_ns, PG_UINT64_MAX);
+	pg_atomic_init_u64(&counters->max_ns, 0);
+	pg_atomic_init_u64(&counters->last_call, 0);
+}
+
+static FobsSeries *
+nth_series(FobsSeriesStore *store, int n)
+{
+	return (FobsSeries *) (store->series + n * series_size(store->key_size));
+}
+
+/*
+ * Creates or finds a store; caller holds AddinShmemInitLock.  The tranche's
+ * name is also that of the shared memory.
+ */
+FobsSeriesStore *
+fobs_series_shmem_startup(const char *family, Size key_size, int limit,
+						  const char *tranche)
+{
+	FobsSeriesStore *store;
+	bool		found;
+	char	   *next;
+
+	store = ShmemInitStruct(tranche, shmem_size(key_size, limit), &found);
+	if (found)
+		return store;
+
+	memset(store, 0, sizeof(FobsSeriesStore));
+	strlcpy(store->family, family, NAMEDATALEN);
+	store->key_size = key_size;
+	store->limit = limit;
+	store->nbuckets = bucket_count(limit);
+	store->partition_locks = GetNamedLWLockTranche(tranche);
+	store->fold_lock = &store->partition_locks[SERIES_PARTITIONS].lock;
+	pg_atomic_init_u32(&store->sweep_partition, 0);
+	SpinLockInit(&store->free_mutex);
+	pg_atomic_init_u64(&store->overflow, 0);
+	pg_atomic_init_u64(&store->evicted, 0);
+	init_counters(&store->other);
+
+	next = (char *) store + CACHELINEALIGN(sizeof(FobsSeriesStore));
+	store->pins = (SeriesPin *) next;
+	for (int i = 0; i < MaxBackends; i++)
+		pg_atomic_init_u64(&store->pins[i].series, 0);
+	next += MaxBackends * sizeof(SeriesPin);
+	store->buckets = (FobsSeries **) next;
+	memset(store->buckets, 0, store->nbuckets * sizeof(FobsSeries *));
+	store->series = next +
+		CACHELINEALIGN(store->nbuckets * sizeof(FobsSeries *));
+	for (int i = limit - 1; i >= 0; i--)
+	{
+		FobsSeries *series = nth_series(store, i);
+
+		pg_atomic_init_u32(&series->generation, 1);
+		series->in_use = false;
+		series->usage = 0;
+		init_counters(&series->counters);
+		series->next = store->free_list;
+		store->free_list = series;
+	}
+	return store;
+}
+
+static FobsSeries **
+bucket_of(FobsSeriesStore *store, uint32 hash)
+{
+	return &store->buckets[hash % store->nbuckets];
+}
+
+/* Bucket b is in partition b % SERIES_PARTITIONS. */
+static LWLock *
+partition_lock(FobsSeriesStore *store, uint32 hash)
+{
+	uint32		partition = (hash % store->nbuckets) % SERIES_PARTITIONS;
+
+	return &store->partition_locks[partition].lock;
+}
+
+static void
+add_to(pg_atomic_uint64 *counter, uint64 n)
+{
+	if (n != 0)
+		pg_atomic_fetch_add_u64(counter, n);
+}
+
+static void
+lower_to(pg_atomic_uint64 *counter, uint64 n)
+{
+	uint64		current = pg_atomic_read_u64(counter);
+
+	while (n < current &&
+		   !pg_atomic_compare_exchange_u64(counter, &current, n))
+		;
+}
+
+static void
+raise_to(pg_atomic_uint64 *counter, uint64 n)
+{
+	uint64		current = pg_atomic_read_u64(counter);
+
+	while (n > current &&
+		   !pg_atomic_compare_exchange_u64(counter, &current, n))
+		;
+}
+
+static void
+count_observation(SeriesCounters *counters, const FobsObservation *observation)
+{
+	uint64		duration_ns = observation->duration_ns;
+
+	pg_atomic_fetch_add_u64(&counters->cells[fobs_histogram_cell(duration_ns)],
+							1);
+	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
+	add_to(&counters->planning_ns, observation->planning_ns);
+	add_to(&counters->rows, observation->rows);
+	if (observation->slow)
+		pg_atomic_fetch_add_u64(&counters->slow, 1);
+	if (observation->failed)
+		pg_atomic_fetch_add_u64(&counters->errors, 1);
+	lower_to(&counters->min_ns, duration_ns);
+	raise_to(&counters->max_ns, duration_ns);
+	raise_to(&counters->last_call, (uint64) observation->called_at);
+}
+
+static void
+count_series(FobsSeries *series, const FobsObservation *observation)
+{
+	if (series->usage < MAX_USAGE)
+		series->usage++;
+	count_observation(&series->counters, observation);
+}
+
+/*
+ * Counts through a ref, if it still leads to the series it was made for.
+ * The exchange is a full barrier, as the banner explains.
+ */
+static bool
+count_by_ref(FobsSeriesStore *store, const FobsSeriesRef *ref,
+			 const FobsObservation *observation)
+{
+	pg_atomic_uint64 *pin;
+	bool		valid;
+
+	if (ref->series == NULL || MyProcNumber >= MaxBackends)
+		return false;
+
+	pin = &store->pins[MyProcNumber].series;
+	pg_atomic_exchange_u64(pin, (uint64) (uintptr_t) ref->series);
+	valid = pg_atomic_read_u32(&ref->series->generation) == ref->generation;
+	if (valid)
+		count_series(ref->series, observation);
+	pg_write_barrier();
+	pg_atomic_write_u64(pin, 0);
+	return valid;
+}
+
+/* Finds a series; caller holds its partition's lock. */
+static FobsSeries *
+find_series(FobsSeriesStore *store, const void *key, uint32 hash)
+{
+	FobsSeries *series = *bucket_of(store, hash);
+
+	while (series != NULL &&
+		   (series->hash != hash ||
+			memcmp(series->key, key, store->key_size) != 0))
+		series = series->next;
+	return series;
+}
+
+/* Counts for a series that exists, and makes a ref to it. */
+static bool
+count_by_key(FobsSeriesStore *store, const void *key, uint32 hash,
+			 FobsSeriesRef *ref, const FobsObservation *observation)
+{
+	LWLock	   *lock = partition_lock(store, hash);
+	FobsSeries *series;
+
+	LWLockAcquire(lock, LW_SHARED);
+	series = find_series(store, key, hash);
+	if (series != NULL)
+	{
+		ref->series = series;
+		ref->generation = pg_atomic_read_u32(&series->generation);
+		count_series(series, observation);
+	}
+	LWLockRelease(lock);
+	return series != NULL;
+}
+
+static FobsSeries *
+pop_free(FobsSeriesStore *store)
+{
+	FobsSeries *series;
+
+	SpinLockAcquire(&store->free_mutex);
+	series = store->free_list;
+	if (series != NULL)
+	{
+		store->free_list = series->next;
+		store->nused++;
+	}
+	SpinLockRelease(&store->free_mutex);
+	return series;
+}
+
+static void
+push_free(FobsSeriesStore *store, FobsSeries *series)
+{
+	SpinLockAcquire(&store->free_mutex);
+	series->next = store->free_list;
+	store->free_list = series;
+	store->nused--;
+	SpinLockRelease(&store->free_mutex);
+}
+
+/*
+ * Makes all refs to some series invalid, and says which of them a process is
+ * counting for just now.  Caller holds the partition's lock exclusively.
+ */
+static void
+invalidate(FobsSeriesStore *store, FobsSeries **victims, int nvictims,
+		   bool *pinned)
+{
+	for (int i = 0; i < nvictims; i++)
+	{
+		pg_atomic_fetch_add_u32(&victims[i]->generation, 1);
+		pinned[i] = false;
+	}
+	pg_memory_barrier();
+
+	for (int i = 0; i < MaxBackends; i++)
+	{
+		uint64		pin = pg_atomic_read_u64(&store->pins[i].series);
+
+		for (int j = 0; pin != 0 && j < nvictims; j++)
+		{
+			if (pin == (uint64) (uintptr_t) victims[j])
+				pinned[j] = true;
+		}
+	}
+	pg_memory_barrier();
+}
+
+/* Empties counters; what they held is added to "into", unless that is NULL. */
+static void
+drain_counters(SeriesCounters *from, SeriesCounters *into)
+{
+	SeriesCounters nowhere;
+
+	if (into == NULL)
+	{
+		init_counters(&nowhere);
+		into = &nowhere;
+	}
+	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
+		add_to(&into->cells[cell],
+			   pg_atomic_exchange_u64(&from->cells[cell], 0));
+	add_to(&into->errors, pg_atomic_exchange_u64(&from->errors, 0));
+	add_to(&into->slow, pg_atomic_exchange_u64(&from->slow, 0));
+	add_to(&into->rows, pg_atomic_exchange_u64(&from->rows, 0));
+	add_to(&into->duration_ns, pg_atomic_exchange_u64(&from->duration_ns, 0));
+	add_to(&into->planning_ns, pg_atomic_exchange_u64(&from->planning_ns, 0));
+	lower_to(&into->min_ns,
+			 pg_atomic_exchange_u64(&from->min_ns, PG_UINT64_MAX));
+	raise_to(&into->max_ns, pg_atomic_exchange_u64(&from->max_ns, 0));
+	raise_to(&into->last_call, pg_atomic_exchange_u64(&from->last_call, 0));
+}
+
+/*
+ * Takes an invalidated series that nobody counts for out of its bucket and
+ * frees it.  Caller holds the partition's lock exclusively.
+ */
+static void
+remove_series(FobsSeriesStore *store, FobsSeries *series,
+			  SeriesCounters *into)
+{
+	FobsSeries **link = bucket_of(store, series->hash);
+
+	while (*link != series)
+		link = &(*link)->next;
+	*link = series->next;
+	series->in_use = false;
+	drain_counters(&series->counters, into);
+	push_free(store, series);
+}
+
+/*
+ * Collects series of one partition that were not used for a while, and makes
+ * the others look a little older.  Caller holds its lock exclusively.
+ */
+static int
+sweep_partition(FobsSeriesStore *store, int partition, FobsSeries **victims)
+{
+	int			nbuckets = store->nbuckets / SERIES_PARTITIONS;
+	int			nvictims = 0;
+
+	for (int i = 0; i < nbuckets; i++)
+	{
+		uint32		n = store->sweep_bucket[partition]++ % nbuckets;
+		FobsSeries *series = store->buckets[n * SERIES_PARTITIONS + partition];
+
+		for (; series != NULL; series = series->next)
+		{
+			if (series->usage > 0)
+				series->usage--;
+			else if (nvictims < EVICT_BATCH)
+				victims[nvictims++] = series;
+		}
+		if (nvictims == EVICT_BATCH)
+			break;
+	}
+	return nvictims;
+}
+
+/*
+ * Makes room by folding some series into "other".  Returns false if there is
+ * none to be had, which takes every series being counted for at this moment.
+ */
+static bool
+evict(FobsSeriesStore *store)
+{
+	int			nevicted = 0;
+
+	LWLockAcquire(store->fold_lock, LW_EXCLUSIVE);
+
+	/* in the worst case, every series looks new on the first few rounds */
+	for (int i = 0;
+		 i < SERIES_PARTITIONS * (MAX_USAGE + 1) && nevicted == 0 &&
+		 store->free_list == NULL;
+		 i++)
+	{
+		FobsSeries *victims[EVICT_BATCH];
+		bool		pinned[EVICT_BATCH];
+		int			nvictims;
+		int			partition;
+		LWLock	   *lock;
+
+		partition = pg_atomic_fetch_add_u32(&store->sweep_partition, 1) %
+			SERIES_PARTITIONS;
+		lock = &store->partition_locks[partition].lock;
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		nvictims = sweep_partition(store, partition, victims);
+		if (nvictims > 0)
+			invalidate(store, victims, nvictims, pinned);
+		for (int j = 0; j < nvictims; j++)
+		{
+			if (pinned[j])
+				continue;
+			remove_series(store, victims[j], &store->other);
+			nevicted++;
+		}
+		LWLockRelease(lock);
+	}
+	pg_atomic_fetch_add_u64(&store->evicted, nevicted);
+
+	LWLockRelease(store->fold_lock);
+	return nevicted > 0;
+}
+
+/* Adds a series unless it has appeared meanwhile; false if there is no room. */
+static bool
+add_series(FobsSeriesStore *store, const void *key, uint32 hash)
+{
+	FobsSeries *series = pop_free(store);
+	LWLock	   *lock = partition_lock(store, hash);
+
+	while (series == NULL)
+	{
+		if (!evict(store) && store->free_list == NULL)
+			return false;
+		series = pop_free(store);
+	}
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (find_series(store, key, hash) == NULL)
+	{
+		FobsSeries **bucket = bucket_of(store, hash);
+
+		memcpy(series->key, key, store->key_size);
+		series->hash = hash;
+		series->usage = 1;
+		series->in_use = true;
+		series->next = *bucket;
+		*bucket = series;
+		series = NULL;
+	}
+	LWLockRelease(lock);
+
+	if (series != NULL)
+		push_free(store, series);
+	return true;
+}
+
+/*
+ * Counts one observation for the series with a key, which is added if it is
+ * new.  "ref" is where the caller found this very key the last time, or
+ * zeroes; it is brought up to date.  Never raises an error and allocates
+ * nothing, so it may be called while an error is being handled.
+ */
+void
+fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
+				  const FobsObservation *observation)
+{
+	uint32		hash;
+
+	if (likely(count_by_ref(store, ref, observation)))
+		return;
+
+	hash = hash_bytes(key, store->key_size);
+	for (int attempt = 0; attempt < 3; attempt++)
+	{
+		if (count_by_key(store, key, hash, ref, observation))
+			return;
+		if (!add_series(store, key, hash))
+			break;
+	}
+
+	/* no room, or evicted as soon as it was added */
+	ref->series = NULL;
+	count_observation(&store->other, observation);
+	pg_atomic_fetch_add_u64(&store->overflow, 1);
+}
+
+static void
+read_counters(SeriesCounters *counters, FobsSeriesSnapshot *snapshot)
+{
+	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
+		snapshot->durations.cells[cell] =
+			pg_atomic_read_u64(&counters->cells[cell]);
+	snapshot->calls = fobs_histogram_count(&snapshot->durations);
+	snapshot->errors = pg_atomic_read_u64(&counters->errors);
+	snapshot->slow = pg_atomic_read_u64(&counters->slow);
+	snapshot->rows = pg_atomic_read_u64(&counters->rows);
+	snapshot->duration_ns = pg_atomic_read_u64(&counters->duration_ns);
+	snapshot->planning_ns = pg_atomic_read_u64(&counters->planning_ns);
+	snapshot->min_ns = pg_atomic_read_u64(&counters->min_ns);
+	snapshot->max_ns = pg_atomic_read_u64(&counters->max_ns);
+	snapshot->last_call = (TimestampTz) pg_atomic_read_u64(&counters->last_call);
+}
+
+/* Adds what one series holds to another. */
+void
+fobs_series_snapshot_add(FobsSeriesSnapshot *to,
+						 const FobsSeriesSnapshot *from)
+{
+	fobs_histogram_add(&to->durations, &from->durations);
+	to->calls += from->calls;
+	to->errors += from->errors;
+	to->slow += from->slow;
+	to->rows += from->rows;
+	to->duration_ns += from->duration_ns;
+	to->planning_ns += from->planning_ns;
+	to->min_ns = Min(to->min_ns, from->min_ns);
+	to->max_ns = Max(to->max_ns, from->max_ns);
+	to->last_call = Max(to->last_call, from->last_call);
+}
+
+/* A series' copy in a read of the whole store */
+typedef struct SeriesCopy
+{
+	FobsSeriesSnapshot snapshot;
+	char		key[FLEXIBLE_ARRAY_MEMBER];
+} SeriesCopy;
+
+/* Copies the series in use; caller holds fold_lock.  Returns how many. */
+static int
+copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
+{
+	int			ncopies = 0;
+
+	for (int partition = 0; partition < SERIES_PARTITIONS; partition++)
+	{
+		LWLock	   *lock = &store->partition_locks[partition].lock;
+
+		LWLockAcquire(lock, LW_SHARED);
+		for (int b = partition; b < store->nbuckets; b += SERIES_PARTITIONS)
+		{
+			FobsSeries *series = store->buckets[b];
+
+			for (; series != NULL && ncopies < max; series = series->next)
+			{
+				SeriesCopy *copy = (SeriesCopy *) (copies + ncopies * copy_size);
+
+				read_counters(&series->counters, &copy->snapshot);
+				memcpy(copy->key, series->key, store->key_size);
+				ncopies++;
+			}
+		}
+		LWLockRelease(lock);
+	}
+	return ncopies;
+}
+
+/*
+ * Calls a visitor for each series that has been called, and last for "other"
+ * (key NULL), also if nothing is in it.  All copies are taken before the first
+ * call, in the current memory context; no lock is held while visiting.
+ */
+void
+fobs_series_visit(FobsSeriesStore *store, FobsSeriesVisitor visitor, void *arg)
+{
+	Size		copy_size = MAXALIGN(offsetof(SeriesCopy, key) + store->key_size);
+	FobsSeriesSnapshot other;
+	char	   *copies;
+	int			ncopies;
+	int			max;
+
+	/* room for a few more than there are, should some appear meanwhile */
+	max = Min(store->nused + SERIES_PARTITIONS, store->limit);
+	copies = MemoryContextAllocHuge(CurrentMemoryContext,
+									mul_size(max, copy_size));
+
+	LWLockAcquire(store->fold_lock, LW_SHARED);
+	ncopies = copy_series(store, copies, copy_size, max);
+	read_counters(&store->other, &other);
+	LWLockRelease(store->fold_lock);
+
+	for (int i = 0; i < ncopies; i++)
+	{
+		SeriesCopy *copy = (SeriesCopy *) (copies + i * copy_size);
+
+		if (copy->snapshot.calls > 0)
+			visitor(copy->key, &copy->snapshot, arg);
+	}
+	visitor(NULL, &other, arg);
+	pfree(copies);
+}
+
+/*
+ * Removes a series at a reset.  If a process is in the midst of counting for
+ * it, waits for a moment; should the process have been stopped right there,
+ * leaves the series in place and empties it.
+ */
+static void
+discard_series(FobsSeriesStore *store, FobsSeries *series)
+{
+	bool		pinned = true;
+
+	for (int i = 0; pinned && i < 1000; i++)
+	{
+		if (i > 0)
+			pg_usleep(100);
+		invalidate(store, &series, 1, &pinned);
+	}
+	if (pinned)
+		drain_counters(&series->counters, NULL);
+	else
+		remove_series(store, series, NULL);
+}
+
+/* Empties a store, the counters about it included. */
+void
+fobs_series_reset(FobsSeriesStore *store)
+{
+	LWLockAcquire(store->fold_lock, LW_EXCLUSIVE);
+	for (int partition = 0; partition < SERIES_PARTITIONS; partition++)
+	{
+		LWLock	   *lock = &store->partition_locks[partition].lock;
+
+		LWLockAcquire(lock, LW_EXCLUSIVE);
+		for (int b = partition; b < store->nbuckets; b += SERIES_PARTITIONS)
+		{
+			FobsSeries *series = store->buckets[b];
+
+			while (series != NULL)
+			{
+				FobsSeries *next = series->next;
+
+				discard_series(store, series);
+				series = next;
+			}
+		}
+		LWLockRelease(lock);
+	}
+	drain_counters(&store->other, NULL);
+	pg_atomic_write_u64(&store->overflow, 0);
+	pg_atomic_write_u64(&store->evicted, 0);
+	LWLockRelease(store->fold_lock);
+}
+
+/* Tells about a store itself. */
+FobsSeriesStoreInfo
+fobs_series_store_info(FobsSeriesStore *store)
+{
+	FobsSeriesStoreInfo info;
+
+	info.family = store->family;
+	info.series = store->nused;
+	info.limit = store->limit;
+	info.overflow = pg_atomic_read_u64(&store->overflow);
+	info.evicted = pg_atomic_read_u64(&store->evicted);
+	return info;
+}
