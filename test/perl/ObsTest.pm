@@ -15,8 +15,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use parent 'Exporter';
-our @EXPORT = qw(start_node observe counts totals errors metric
-  reset_counts wait_until);
+our @EXPORT = qw(start_node observe op counts took totals errors metric
+  reset_counts);
 
 # A running server with both databases and the extensions
 sub start_node
@@ -50,25 +50,41 @@ sub reset_counts
 	return;
 }
 
-# "calls|errors|rows" of the statements of "app" whose text is like this, one
-# line per series
-sub counts
+# A statement that names its operation in a comment, so that its counts can be
+# asked for by that name.  (Its text is no help: pg_stat_statements shows it
+# only when it has itself counted the statement, and what differs in constants
+# and names of columns alone is one query.)
+sub op
 {
-	my ($node, $like) = @_;
-	return observe($node, qq(
-		SELECT calls, errors, rows
-		FROM fraiseql_obs.query_stats() AS s
-		JOIN pg_catalog.pg_database AS d ON d.oid = s.dbid
-		WHERE d.datname = 'app' AND s.query LIKE '$like'
-		ORDER BY calls, errors, rows));
+	my ($name, $sql) = @_;
+	return "$sql /*action='$name'*/";
 }
 
-# "series|calls|errors|rows" of all statements of "app", whatever their text
+# "calls|errors|rows" of an operation of "app"; '' if it was not called
+sub counts
+{
+	my ($node, $name) = @_;
+	return observe($node, qq(
+		SELECT calls, errors, rows FROM fraiseql_obs.operation_stats()
+		WHERE datname = 'app' AND operation = '$name'));
+}
+
+# Are all times of an operation of "app" between these, in milliseconds?
+sub took
+{
+	my ($node, $name, $from, $to) = @_;
+	return observe($node, qq(
+		SELECT min_exec_time >= $from AND max_exec_time < $to
+		FROM fraiseql_obs.operation_stats()
+		WHERE datname = 'app' AND operation = '$name'));
+}
+
+# "calls|errors|rows" of all statements of "app", whatever their text
 sub totals
 {
 	my ($node) = @_;
 	return observe($node, q(
-		SELECT count(*), coalesce(sum(calls), 0), coalesce(sum(errors), 0),
+		SELECT coalesce(sum(calls), 0), coalesce(sum(errors), 0),
 			coalesce(sum(rows), 0)
 		FROM fraiseql_obs.query_stats() AS s
 		JOIN pg_catalog.pg_database AS d ON d.oid = s.dbid
@@ -90,13 +106,6 @@ sub metric
 	my ($node, $sample) = @_;
 	my $text = observe($node, 'SELECT fraiseql_obs.export_metrics()');
 	return $text =~ /^\Q$sample\E (\S+)$/m ? $1 : '';
-}
-
-sub wait_until
-{
-	my ($node, $sql, $what) = @_;
-	ok($node->poll_query_until('postgres', $sql), $what);
-	return;
 }
 
 1;

@@ -14,24 +14,24 @@ use Test::More;
 my $node = start_node('prepared');
 my $client = RawProtocol->new($node, 'app');
 
-is($client->parse('s', 'SELECT generate_series(1, $1::int) AS protocol')->sync,
+is($client->parse('s', op(protocol => 'SELECT generate_series(1, $1::int)'))->sync,
 	'1Z(I)', 'prepared');
-is(totals($node), '0|0|0|0', 'no call yet');
+is(totals($node), '0|0|0', 'no call yet');
 
 # more often than plan_cache_mode needs to take a generic plan
 foreach my $n (1 .. 10)
 {
 	$client->bind('', 's', $n)->execute('', 0)->sync;
 }
-is(counts($node, '%AS protocol%'), '10|0|55', 'ten executions');
+is(counts($node, 'protocol'), '10|0|55', 'ten executions');
 $client->bind('', 's', 1)->sync;
-is(counts($node, '%AS protocol%'), '10|0|55', 'Bind alone is no call');
+is(counts($node, 'protocol'), '10|0|55', 'Bind alone is no call');
 $client->terminate;
 
 reset_counts($node);
 $node->safe_psql(
 	'app', q(
-	PREPARE p (int) AS SELECT generate_series(1, $1) AS statement;
+	PREPARE p (int) AS SELECT generate_series(1, $1);
 	EXECUTE p (1);
 	EXECUTE p (2);
 	EXECUTE p (3);
@@ -46,5 +46,5 @@ is( observe($node, q(
 is(scalar($node->psql('app', 'EXECUTE no_such_statement')),
 	3, 'EXECUTE of what is not there');
 is(errors($node), '26000|1', 'its error is counted');
-is(totals($node), '1|3|0|6', 'no call');
+is(totals($node), '3|0|6', 'no call');
 done_testing();
