@@ -25,8 +25,8 @@ OBJS = \
 	src/statistics.o
 
 # META.json has the release; the control file's is that of the SQL.
-VERSION = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
-PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(VERSION)"'
+RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
+PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 
 DATA = $(wildcard sql/fraiseql_obs--*.sql)
 

@@ -392,6 +392,7 @@ forget_statement(void *arg)
 	Statement  *statement = arg;
 	Statement **link = bucket_of(statement->queryDesc);
 
+	stop_clock(statement);
 	if (statement->has_run && !statement->published)
 		publish(statement, 0, no_text);
 	if (running == statement)
