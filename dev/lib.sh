@@ -9,6 +9,7 @@ set -euo pipefail
 umask 022
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck disable=SC2034
 cache=${FRAISEQL_OBS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/fraiseql_obs}
 
 # The caller's servers, settings and languages are none of ours.
@@ -73,14 +74,15 @@ else
 fi
 
 # Runs a command in a process group of its own and waits for it, so that a
-# signal reaches the traps at once and they can end the whole group.
+# signal reaches the traps at once and they can end the whole group.  The
+# terminal is not that group's to read.
 job=
 run()
 {
 	local status=0
 
 	set -m
-	"$@" </dev/null &
+	if [ -t 0 ]; then "$@" </dev/null & else "$@" <&0 & fi
 	job=$!
 	set +m
 	wait "$job" || status=$?
