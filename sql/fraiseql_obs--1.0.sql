@@ -161,6 +161,27 @@ COMMENT ON FUNCTION reset_metrics(text) IS
 -- Metrics
 --
 
+CREATE FUNCTION metrics(
+    OUT name text,
+    OUT type text,
+    OUT help text,
+    OUT labels jsonb,
+    OUT value double precision)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_metrics'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION metrics() IS
+'All metrics, one row per sample';
+
+CREATE FUNCTION export_metrics(format text DEFAULT 'prometheus')
+RETURNS text
+AS 'MODULE_PATHNAME', 'fraiseql_obs_export_metrics'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION export_metrics(text) IS
+'All metrics as text: prometheus, openmetrics or json';
+
 --
 -- Views in the shape that FraiseQL takes as a type's sql_source.  64-bit
 -- identifiers are strings in data, as JavaScript would round them.
@@ -208,6 +229,8 @@ GRANT EXECUTE ON FUNCTION query_counters() TO pg_monitor, pg_read_all_stats;
 GRANT EXECUTE ON FUNCTION query_stats() TO pg_monitor, pg_read_all_stats;
 GRANT EXECUTE ON FUNCTION operation_stats() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION error_stats() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION metrics() TO pg_monitor;
+GRANT EXECUTE ON FUNCTION export_metrics(text) TO pg_monitor;
 GRANT EXECUTE ON FUNCTION slow_queries(integer) TO pg_read_all_stats;
 
 GRANT SELECT ON v_query_stats TO pg_monitor, pg_read_all_stats;
