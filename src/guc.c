@@ -150,10 +150,17 @@ define_bool(const char *name, const char *variable,
 	const char *value = env_value(variable);
 	bool		seeded = value != NULL;
 
-	if (seeded && !parse_bool(value, &boot_value))
+	if (seeded)
 	{
-		warn_environment(variable, value, "a Boolean");
-		seeded = false;
+		bool		parsed;
+
+		if (parse_bool(value, &parsed))
+			boot_value = parsed;
+		else
+		{
+			warn_environment(variable, value, "a Boolean");
+			seeded = false;
+		}
 	}
 
 	DefineCustomBoolVariable(name, description, NULL, storage, boot_value,

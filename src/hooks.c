@@ -14,7 +14,8 @@
  *	  leaves its portal open may never let it end;
  *	- what modifies data after ExecutorFinish, which fires its triggers;
  *	- one that fails when the error passes our hook, with its SQLSTATE;
- *	- one that is running when its process is told to exit, at exit;
+ *	- one that is running when its process is told to exit, and one that was
+ *	  read in part, at exit;
  *	- what is left (a portal that was not read to its end) at ExecutorEnd, or
  *	  else when its memory is freed.
  * Its time is that spent in ExecutorRun and ExecutorFinish.  The clock is read
@@ -283,22 +284,33 @@ stop_clock(Statement *statement)
 }
 
 /*
- * Publishes the client's statement that this process was running when it was
- * told to exit: such an error (FATAL) passes none of our hooks.
+ * Publishes what is left when this process exits: the client's statement that
+ * was running when it was told to (such an error, FATAL, passes none of our
+ * hooks), and portals that were read in part.
  */
 static void
-publish_running(int code, Datum arg)
+publish_rest(int code, Datum arg)
 {
-	Statement  *statement = running;
+	if (running != NULL)
+	{
+		stop_clock(running);
+		publish(running,
+				fobs_errors_last_sent != 0 ? fobs_errors_last_sent :
+				ERRCODE_CONNECTION_FAILURE,
+				no_text);
+		running = NULL;
+	}
 
-	if (statement == NULL)
-		return;
-	running = NULL;
-	stop_clock(statement);
-	publish(statement,
-			fobs_errors_last_sent != 0 ? fobs_errors_last_sent :
-			ERRCODE_CONNECTION_FAILURE,
-			no_text);
+	for (int i = 0; i < STATEMENT_BUCKETS; i++)
+	{
+		for (Statement *statement = buckets[i]; statement != NULL;
+			 statement = statement->next)
+		{
+			stop_clock(statement);
+			if (statement->has_run && !statement->published)
+				publish(statement, 0, no_text);
+		}
+	}
 }
 
 /*
@@ -314,7 +326,7 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel,
 	if (unlikely(!exit_callback_registered))
 	{
 		/* after attaching, so that it is called before the slot is folded */
-		before_shmem_exit(publish_running, (Datum) 0);
+		before_shmem_exit(publish_rest, (Datum) 0);
 		exit_callback_registered = true;
 	}
 
@@ -619,7 +631,12 @@ fobs_ExecutorRun(EXECUTOR_RUN_PARAMS)
 	{
 		depth--;
 		if (statement != NULL)
+		{
+			/* the client has them; what was modified is rolled back */
+			if (statement->reads_only)
+				statement->rows += queryDesc->estate->es_processed;
 			fail_statement(statement);
+		}
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
