@@ -45,8 +45,6 @@
 #include "queries.h"
 #include "slowlog.h"
 
-#define NS_PER_S	1e9
-
 typedef struct MetricsShared
 {
 	pg_atomic_uint64 scrapes;	/* 0: the others mean nothing yet */
@@ -139,6 +137,7 @@ static const struct
 	const char *name;
 	FobsFormat	format;
 }			formats[] =
+
 {
 	{"prometheus", FOBS_FORMAT_PROMETHEUS},
 	{"openmetrics", FOBS_FORMAT_OPENMETRICS},
@@ -235,7 +234,7 @@ export_text(FobsFormat format, StringInfo out,
 	INSTR_TIME_SUBTRACT(took, began);
 
 	pg_atomic_write_u64(&shared->duration_ns,
-						(uint64) (INSTR_TIME_GET_DOUBLE(took) * NS_PER_S));
+						(uint64) (INSTR_TIME_GET_DOUBLE(took) * 1e9));
 	pg_atomic_write_u64(&shared->size, out->len - start);
 	pg_atomic_fetch_add_u64(&shared->scrapes, 1);
 }
@@ -250,6 +249,12 @@ fobs_metrics_export(FobsFormat format, StringInfo out)
 	export_text(format, out, NULL);
 }
 
+static double
+seconds(uint64 ns)
+{
+	return ns / 1e9;
+}
+
 /* Does a line that may be "other" have anything to say? */
 static bool
 is_used(const FobsDatabaseSnapshot *snapshot, int database)
@@ -262,7 +267,7 @@ static void
 write_databases(FobsWriter *writer)
 {
 	FobsDatabaseSnapshot *snapshot =
-		palloc(FOBS_MAX_DATABASES * sizeof(FobsDatabaseSnapshot));
+	palloc(FOBS_MAX_DATABASES * sizeof(FobsDatabaseSnapshot));
 	int			ndatabases = fobs_counters_snapshot(snapshot);
 	const FobsFamily *families[] = {
 		&duration_family, &slow_family, &rows_family, &planning_family
@@ -282,14 +287,14 @@ write_databases(FobsWriter *writer)
 				continue;
 			if (family == &duration_family)
 				fobs_write_histogram(writer, &label, 1, &counters->durations,
-									 counters->duration_ns / NS_PER_S);
+									 seconds(counters->duration_ns));
 			else if (family == &slow_family)
 				fobs_write_sample(writer, &label, 1, counters->slow);
 			else if (family == &rows_family)
 				fobs_write_sample(writer, &label, 1, counters->rows);
 			else
 				fobs_write_sample(writer, &label, 1,
-								  counters->planning_ns / NS_PER_S);
+								  seconds(counters->planning_ns));
 		}
 	}
 	pfree(snapshot);
@@ -327,10 +332,10 @@ static void
 write_errors(FobsWriter *writer)
 {
 	FobsErrorSnapshot *errors =
-		palloc((FOBS_MAX_ERRORS + 1) * sizeof(FobsErrorSnapshot));
+	palloc((FOBS_MAX_ERRORS + 1) * sizeof(FobsErrorSnapshot));
 	ErrorClass *classes = palloc((FOBS_MAX_ERRORS + 1) * sizeof(ErrorClass));
 	char		(*names)[FOBS_DATNAME_SIZE] =
-		palloc(FOBS_MAX_DATABASES * sizeof(*names));
+	palloc(FOBS_MAX_DATABASES * sizeof(*names));
 	int			nerrors = fobs_errors_snapshot(errors);
 	int			nclasses = 0;
 
@@ -378,7 +383,7 @@ write_operation_duration(const char *operation, const char *type,
 
 	fobs_write_histogram((FobsWriter *) arg, labels, nlabels,
 						 &snapshot->durations,
-						 snapshot->duration_ns / NS_PER_S);
+						 seconds(snapshot->duration_ns));
 }
 
 static void
@@ -400,40 +405,40 @@ write_operations(FobsWriter *writer)
 	fobs_operations_visit_sums(write_operation_errors, writer);
 }
 
-/* About the stores of labelled series */
+/* About what is bounded: in the order of the families, -1 is not measured */
 static void
 write_series(FobsWriter *writer)
 {
-	FobsSeriesStoreInfo stores[] = {
-		fobs_queries_info(), fobs_operations_info()
-	};
+	FobsSeriesStoreInfo queries = fobs_queries_info();
+	FobsSeriesStoreInfo operations = fobs_operations_info();
 	const FobsFamily *families[] = {
 		&series_family, &series_limit_family, &series_overflow_family,
 		&series_evicted_family
 	};
+	const struct
+	{
+		const char *family;
+		double		values[lengthof(families)];
+	}			lines[] =
+	{
+		{"queries", {queries.series, queries.limit, queries.overflow,
+		queries.evicted}},
+		{"operations", {operations.series, operations.limit,
+		operations.overflow, operations.evicted}},
+		{"databases", {fobs_counters_databases(NULL, NULL) - 1,
+		FOBS_MAX_DATABASES - 1, -1, -1}},
+		{"errors", {-1, FOBS_MAX_ERRORS, fobs_errors_overflow(), -1}}
+	};
 
 	for (int f = 0; f < lengthof(families); f++)
 	{
-		const FobsFamily *family = families[f];
-
-		fobs_write_family(writer, family);
-		for (int i = 0; i < lengthof(stores); i++)
+		fobs_write_family(writer, families[f]);
+		for (int i = 0; i < lengthof(lines); i++)
 		{
-			FobsLabel	label = {"family", stores[i].family};
+			FobsLabel	label = {"family", lines[i].family};
 
-			fobs_write_sample(writer, &label, 1,
-							  family == &series_family ? stores[i].series :
-							  family == &series_limit_family ? stores[i].limit :
-							  family == &series_overflow_family ? stores[i].overflow :
-							  stores[i].evicted);
-		}
-
-		/* kinds of error have a table of their own, which evicts nothing */
-		if (family == &series_overflow_family)
-		{
-			FobsLabel	label = {"family", "errors"};
-
-			fobs_write_sample(writer, &label, 1, fobs_errors_overflow());
+			if (lines[i].values[f] >= 0)
+				fobs_write_sample(writer, &label, 1, lines[i].values[f]);
 		}
 	}
 }
@@ -472,7 +477,7 @@ write_self(FobsWriter *writer)
 	if (pg_atomic_read_u64(&shared->scrapes) > 0)
 	{
 		write_single(writer, &scrape_duration_family,
-					 pg_atomic_read_u64(&shared->duration_ns) / NS_PER_S);
+					 seconds(pg_atomic_read_u64(&shared->duration_ns)));
 		write_single(writer, &scrape_size_family,
 					 pg_atomic_read_u64(&shared->size));
 	}
