@@ -176,15 +176,15 @@ at_toplevel(void)
 	return depth == 0 && (ActivePortal != NULL || MyProcPort == NULL);
 }
 
-/* Are statements that start at this depth to be counted? */
+/* Is a statement that starts here to be counted? */
 static bool
-is_tracked(void)
+is_tracked(bool toplevel)
 {
 	if (!fobs_enabled || !fobs_metrics_enabled || suppressed > 0 ||
 		IsParallelWorker())
 		return false;
 	return fobs_track == FOBS_TRACK_ALL ||
-		(fobs_track == FOBS_TRACK_TOP && depth == 0);
+		(fobs_track == FOBS_TRACK_TOP && toplevel);
 }
 
 static StatementText
@@ -461,7 +461,7 @@ executor_text(const QueryDesc *queryDesc)
 
 /* Makes a Statement for a QueryDesc that has started. */
 static void
-remember_statement(QueryDesc *queryDesc)
+remember_statement(QueryDesc *queryDesc, bool toplevel)
 {
 	StatementText text = executor_text(queryDesc);
 	int64		queryid = (int64) queryDesc->plannedstmt->queryId;
@@ -470,7 +470,7 @@ remember_statement(QueryDesc *queryDesc)
 
 	if (statement == NULL)
 		return;
-	if (!begin_statement(statement, queryid, at_toplevel(), text))
+	if (!begin_statement(statement, queryid, toplevel, text))
 	{
 		statement->next = free_statements;
 		free_statements = statement;
@@ -497,7 +497,7 @@ static PlannedStmt *
 fobs_planner(PLANNER_PARAMS)
 {
 	PlannedStmt *result;
-	volatile bool tracked = is_tracked();
+	volatile bool tracked = is_tracked(depth == 0);
 	int64		queryid = (int64) parse->queryId;
 	volatile uint64 started_ns = tracked ? now_ns() : 0;
 	uint64		planning_ns;
@@ -548,7 +548,9 @@ fobs_planner(PLANNER_PARAMS)
 static void
 fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
-	volatile bool tracked = is_tracked() && !(eflags & EXEC_FLAG_EXPLAIN_ONLY);
+	volatile bool toplevel = at_toplevel();
+	volatile bool tracked = is_tracked(toplevel) &&
+		!(eflags & EXEC_FLAG_EXPLAIN_ONLY);
 
 	PG_TRY();
 	{
@@ -562,7 +564,6 @@ fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		if (tracked)
 		{
 			int64		queryid = (int64) queryDesc->plannedstmt->queryId;
-			bool		toplevel = at_toplevel();
 
 			publish_failed_start(queryid, toplevel,
 								 toplevel ? since_message_ns() : 0,
@@ -574,7 +575,7 @@ fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 	PG_END_TRY();
 
 	if (tracked)
-		remember_statement(queryDesc);
+		remember_statement(queryDesc, toplevel);
 }
 
 /* An error has passed ExecutorRun or ExecutorFinish. */
@@ -820,7 +821,7 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 		return;
 	}
 	/* parts of a larger utility statement have no identifier of their own */
-	if (kind == UTILITY_SUPPRESSED || !is_tracked() ||
+	if (kind == UTILITY_SUPPRESSED || !is_tracked(toplevel) ||
 		(!toplevel && queryid == 0) ||
 		!begin_statement(&statement, queryid, toplevel, text))
 	{
