@@ -252,7 +252,7 @@ fraiseql_obs_error_stats(PG_FUNCTION_ARGS)
 	{
 		FobsErrorSnapshot *error = &errors[i];
 		const char *sqlstate = error->sqlstate == 0 ? FOBS_LABEL_OTHER :
-			unpack_sql_state(error->sqlstate);
+		unpack_sql_state(error->sqlstate);
 		const char *name = fobs_condition_name(sqlstate);
 		Datum		values[ERROR_COLUMNS] = {0};
 		bool		nulls[ERROR_COLUMNS] = {0};

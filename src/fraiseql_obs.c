@@ -29,7 +29,7 @@
 #include "queries.h"
 #include "slowlog.h"
 
-PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs", .version = FRAISEQL_OBS_VERSION);
+PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs",.version = FRAISEQL_OBS_VERSION);
 
 void		_PG_init(void);
 

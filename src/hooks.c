@@ -164,7 +164,7 @@ static uint64
 since_message_ns(void)
 {
 	int64		us = GetCurrentTimestamp() -
-		GetCurrentStatementStartTimestamp();
+	GetCurrentStatementStartTimestamp();
 
 	return us > 0 ? (uint64) us * 1000 : 0;
 }
@@ -338,7 +338,7 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel,
 	statement->has_run = false;
 	statement->published = false;
 	statement->context = fobs_context_capture(text.start,
-												  text_length(text));
+											  text_length(text));
 	statement->called_at = GetCurrentStatementStartTimestamp();
 	statement->started_ns = 0;
 	statement->duration_ns = 0;
@@ -550,7 +550,7 @@ fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
 	volatile bool toplevel = at_toplevel();
 	volatile bool tracked = is_tracked(toplevel) &&
-		!(eflags & EXEC_FLAG_EXPLAIN_ONLY);
+	!(eflags & EXEC_FLAG_EXPLAIN_ONLY);
 
 	PG_TRY();
 	{

@@ -316,7 +316,7 @@ fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
 		FobsSlowRecord *record = &records[i];
 		const char *usename = GetUserNameFromId(record->userid, true);
 		const char *sqlstate = record->sqlstate == 0 ? "" :
-			unpack_sql_state(record->sqlstate);
+		unpack_sql_state(record->sqlstate);
 		Datum		values[SLOW_COLUMNS] = {0};
 		bool		nulls[SLOW_COLUMNS] = {0};
 
