@@ -9,8 +9,8 @@ set -euo pipefail
 umask 022
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
-# shellcheck disable=SC2034
 cache=${FRAISEQL_OBS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/fraiseql_obs}
+export FRAISEQL_OBS_CACHE=$cache # HOME will change
 
 # The caller's servers, settings and languages are none of ours.
 for name in $(compgen -e); do
