@@ -36,8 +36,9 @@
  *   the latest when they exit), not with each statement.
  * - "other" counts transactions from the first scrape on, because databases
  *   leave it when they get a series of their own.
- * - A sum that a dropped database belonged to starts anew, without it, with
- *   the server.
+ * - What a sum grows by while a database leaves it is lost where the two
+ *   cancel out.  With the server, sums start anew without databases that were
+ *   dropped.
  *
  *-------------------------------------------------------------------------
  */
@@ -86,7 +87,7 @@ typedef struct CollectorShared
 	LWLock	   *lock;
 	bool		started;		/* the first scrape has been */
 	RunningSum	blocks_hit;
-	RunningSum	blocks_fetched;
+	RunningSum	blocks_missed;
 	RunningSum	other_commits;
 	RunningSum	other_rollbacks;
 } CollectorShared;
@@ -151,7 +152,7 @@ typedef struct ServerState
 	uint64		commits[FOBS_MAX_DATABASES];
 	uint64		rollbacks[FOBS_MAX_DATABASES];
 	uint64		blocks_hit;
-	uint64		blocks_fetched;
+	uint64		blocks_missed;
 	PgStat_CheckpointerStats checkpointer;
 	PgStat_WalStats wal;
 } ServerState;
@@ -212,7 +213,7 @@ static const FobsFamily wal_bytes_family = {
 };
 static const FobsFamily checkpoints_family = {
 	"fraiseql_obs_checkpoints_total", FOBS_COUNTER, NULL,
-	"Checkpoints by what started them: checkpoint_timeout or a request."
+	"Checkpoints by their cause: checkpoint_timeout or a request."
 };
 static const FobsFamily checkpoint_write_family = {
 	"fraiseql_obs_checkpoint_write_seconds_total", FOBS_COUNTER, "seconds",
@@ -484,7 +485,7 @@ static void
 read_database_statistics(ServerState *state, const Oid *oids, int noids)
 {
 	uint64		hit = 0;
-	uint64		fetched = 0;
+	uint64		missed = 0;
 	uint64	   *commits = state->commits;
 	uint64	   *rollbacks = state->rollbacks;
 
@@ -500,7 +501,8 @@ read_database_statistics(ServerState *state, const Oid *oids, int noids)
 		commits[database] += PGSTAT_DB_FIELD(entry, xact_commit);
 		rollbacks[database] += PGSTAT_DB_FIELD(entry, xact_rollback);
 		hit += PGSTAT_DB_FIELD(entry, blocks_hit);
-		fetched += PGSTAT_DB_FIELD(entry, blocks_fetched);
+		missed += PGSTAT_DB_FIELD(entry, blocks_fetched) -
+			PGSTAT_DB_FIELD(entry, blocks_hit);
 		pfree(entry);
 	}
 
@@ -515,7 +517,7 @@ read_database_statistics(ServerState *state, const Oid *oids, int noids)
 	rollbacks[FOBS_DATABASE_OTHER] =
 		advance(&shared->other_rollbacks, rollbacks[FOBS_DATABASE_OTHER]);
 	state->blocks_hit = advance(&shared->blocks_hit, hit);
-	state->blocks_fetched = advance(&shared->blocks_fetched, fetched);
+	state->blocks_missed = advance(&shared->blocks_missed, missed);
 }
 
 static int
@@ -665,15 +667,15 @@ write_cache(FobsWriter *writer, const ServerState *state)
 {
 	FobsLabel	label = {"cache_type", "shared_buffers"};
 	uint64		hit = state->blocks_hit;
-	uint64		fetched = Max(state->blocks_fetched, hit);
+	uint64		missed = state->blocks_missed;
 
 	fobs_write_family(writer, &cache_hits_family);
 	fobs_write_sample(writer, &label, 1, hit);
 	fobs_write_family(writer, &cache_misses_family);
-	fobs_write_sample(writer, &label, 1, fetched - hit);
+	fobs_write_sample(writer, &label, 1, missed);
 	fobs_write_family(writer, &cache_hit_ratio_family);
-	if (fetched > 0)
-		fobs_write_sample(writer, &label, 1, hit / (double) fetched);
+	if (hit + missed > 0)
+		fobs_write_sample(writer, &label, 1, hit / (double) (hit + missed));
 	fobs_write_family(writer, &cache_size_family);
 	fobs_write_sample(writer, &label, 1, (double) NBuffers * BLCKSZ);
 }
@@ -693,7 +695,7 @@ static void
 write_checkpoints(FobsWriter *writer, const ServerState *state)
 {
 	const PgStat_CheckpointerStats *stats = &state->checkpointer;
-	FobsLabel	label = {"reason", "timed"};
+	FobsLabel	label = {"cause", "timed"};
 
 	fobs_write_family(writer, &checkpoints_family);
 	fobs_write_sample(writer, &label, 1, stats->num_timed);

@@ -18,7 +18,9 @@
  *
  * Turning collection off (fraiseql_obs.enabled, .metrics_enabled) does not
  * turn exports off: they go on with what was counted so far, with the state
- * of the server, and with fraiseql_obs_collection_enabled at 0.
+ * of the server, and with fraiseql_obs_collection_enabled at 0.  That one tells
+ * what sessions of the role that exports start with: a process cannot see what
+ * others have set.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,7 +40,6 @@
 #include "context.h"
 #include "counters.h"
 #include "errors.h"
-#include "guc.h"
 #include "label.h"
 #include "metrics.h"
 #include "operations.h"
@@ -116,7 +117,7 @@ static const FobsFamily reset_family = {
 };
 static const FobsFamily collection_family = {
 	"fraiseql_obs_collection_enabled", FOBS_GAUGE, NULL,
-	"1 if statements are counted (fraiseql_obs.enabled and .metrics_enabled), 0 if not."
+	"1 if sessions start with fraiseql_obs.enabled and .metrics_enabled on, so that statements are counted, 0 if not."
 };
 static const FobsFamily scrape_duration_family = {
 	"fraiseql_obs_scrape_duration_seconds", FOBS_GAUGE, "seconds",
@@ -458,6 +459,13 @@ unix_time(TimestampTz timestamp)
 		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
 }
 
+/* Is a setting on, whatever this session has SET? */
+static bool
+is_on(const char *setting)
+{
+	return strcmp(GetConfigOptionResetString(setting), "on") == 0;
+}
+
 /* About this extension */
 static void
 write_self(FobsWriter *writer)
@@ -473,7 +481,8 @@ write_self(FobsWriter *writer)
 				 fobs_slowlog_lines_suppressed());
 	write_single(writer, &reset_family, unix_time(fobs_counters_reset_at()));
 	write_single(writer, &collection_family,
-				 fobs_enabled && fobs_metrics_enabled);
+				 is_on("fraiseql_obs.enabled") &&
+				 is_on("fraiseql_obs.metrics_enabled"));
 	if (pg_atomic_read_u64(&shared->scrapes) > 0)
 	{
 		write_single(writer, &scrape_duration_family,

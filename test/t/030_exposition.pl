@@ -1,0 +1,385 @@
+# What leaves the server in any format is valid and the same in all, whatever
+# operations, databases and encodings are called; and counters only grow.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use IPC::Run qw(run start finish);
+use JSON::PP;
+use ObsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+$ENV{PGCLIENTENCODING} = 'UTF8';
+
+my $check = "$FindBin::RealBin/../exposition_check";
+my $smile = "\xf0\x9f\x98\x80";
+my $grin = "\xf0\x9f\x98\x81";
+my $e_acute = "\xc3\xa9";
+my $replacement = "\xef\xbf\xbd";
+
+# A python that has the OpenMetrics parser of the Prometheus project
+sub find_python
+{
+	foreach my $python ('python3', '/usr/bin/python3')
+	{
+		return $python
+		  if run [
+			$python, '-c', 'import prometheus_client.openmetrics.parser'
+		  ], '>&', \my $ignored;
+	}
+	return;
+}
+
+sub have
+{
+	my ($program) = @_;
+	return grep { -x "$_/$program" } split /:/, $ENV{PATH};
+}
+
+sub export
+{
+	my ($node, $format, $database) = @_;
+	return $node->safe_psql($database // 'postgres',
+		"SELECT fraiseql_obs.export_metrics('$format')");
+}
+
+# A program that reads text and says nothing if it likes it
+sub accepts
+{
+	my ($command, $text, $name) = @_;
+	my $said = '';
+
+	run $command, '<', \$text, '>&', \$said;
+	is("$said(" . ($? >> 8) . ')', '(0)', $name);
+	return;
+}
+
+# One sample as a string: its name and its labels in order
+sub sample
+{
+	my ($name, $labels) = @_;
+	my $json = JSON::PP->new->canonical->ascii->pretty(0);
+	return $name . ' ' . $json->encode($labels);
+}
+
+# The samples of text: (sample => value)
+sub samples_of_text
+{
+	my ($text) = @_;
+	my %samples;
+
+	utf8::decode($text);
+	foreach my $line (split /\n/, $text)
+	{
+		next if $line =~ /^#/;
+		my ($name, $labels, $value) =
+		  $line =~ /^(\w+)(?:\{(.*)\})? (\S+)$/ or die $line;
+		my %labels;
+		while (defined $labels && $labels =~ /(\w+)="((?:[^"\\]|\\.)*)"/g)
+		{
+			my ($label, $content) = ($1, $2);
+			$content =~ s/\\(.)/$1 eq 'n' ? "\n" : $1/ge;
+			$labels{$label} = $content;
+		}
+		$samples{ sample($name, \%labels) } = $value;
+	}
+	return %samples;
+}
+
+# The samples of the JSON export, named as the text formats name them
+sub samples_of_json
+{
+	my ($text) = @_;
+	my %samples;
+
+	foreach my $family (@{ decode_json($text)->{metrics} })
+	{
+		my $name = $family->{name};
+		foreach my $sample (@{ $family->{samples} })
+		{
+			my $labels = $sample->{labels};
+			if (!exists $sample->{buckets})
+			{
+				$samples{ sample($name, $labels) } = $sample->{value};
+				next;
+			}
+			foreach my $bound (keys %{ $sample->{buckets} })
+			{
+				$samples{ sample("${name}_bucket",
+						{ %$labels, le => $bound }) } =
+				  $sample->{buckets}{$bound};
+			}
+			foreach my $part ('sum', 'count')
+			{
+				$samples{ sample("${name}_$part", $labels) } =
+				  $sample->{$part};
+			}
+		}
+	}
+	return %samples;
+}
+
+sub samples_of_rows
+{
+	my ($node, $database) = @_;
+	my $rows = $node->safe_psql($database,
+			'SELECT json_agg(json_build_array(name, labels, value))'
+		  . ' FROM fraiseql_obs.metrics()');
+	return
+	  map { sample($_->[0], $_->[1]) => $_->[2] } @{ decode_json($rows) };
+}
+
+# Are all formats and metrics() one truth, as seen from a database?
+sub is_one_truth
+{
+	my ($node, $database) = @_;
+
+	# the first export brings the metrics about exports
+	export($node, 'prometheus', $database);
+	my %rows = samples_of_rows($node, $database);
+	my $rows = [ sort keys %rows ];
+	foreach my $format ('prometheus', 'openmetrics')
+	{
+		my %samples = samples_of_text(export($node, $format, $database));
+		is_deeply([ sort keys %samples ],
+			$rows, "$format and metrics() in $database");
+	}
+	my %samples = samples_of_json(export($node, 'json', $database));
+	is_deeply([ sort keys %samples ], $rows, "json and metrics() in $database");
+	return;
+}
+
+sub is_valid
+{
+	my ($node, $name) = @_;
+	my $prometheus = export($node, 'prometheus');
+	my $openmetrics = export($node, 'openmetrics');
+	my $python = find_python();
+
+	accepts([ 'python3', $check, 'prometheus' ],
+		$prometheus, "$name: our check of prometheus");
+	accepts([ 'python3', $check, 'openmetrics' ],
+		$openmetrics, "$name: our check of openmetrics");
+  SKIP:
+	{
+		skip 'no promtool', 1 unless have('promtool');
+		accepts([ 'promtool', 'check', 'metrics' ],
+			$prometheus, "$name: promtool has nothing to say");
+	}
+  SKIP:
+	{
+		skip 'no python3-prometheus-client', 1 unless defined $python;
+		accepts(
+			[
+				$python, '-c',
+				'import sys;'
+				  . 'from prometheus_client.openmetrics import parser;'
+				  . 'list(parser.text_string_to_metric_families('
+				  . "sys.stdin.buffer.read().decode('utf-8')))"
+			],
+			$openmetrics,
+			"$name: the strict parser of OpenMetrics");
+	}
+	return;
+}
+
+# The operations that metrics() shows, as seen from a UTF-8 database
+sub operations
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres',
+			q(SELECT string_agg(DISTINCT labels->>'operation', '|')
+			FROM fraiseql_obs.metrics()
+			WHERE name = 'fraiseql_obs_operation_errors_total'));
+}
+
+# Runs a statement of an operation, both given as expressions.  Settings are
+# not shown: the client could not read all of them.
+sub operate
+{
+	my ($node, $database, $operation, $type) = @_;
+
+	$type //= "''";
+	$node->safe_psql($database,
+			"SELECT set_config('fraiseql_obs.operation_name', $operation,"
+		  . " false) IS NULL,"
+		  . " set_config('fraiseql_obs.operation_type', $type, false)"
+		  . ' IS NULL; SELECT 1');
+	return;
+}
+
+my $primary = start_node(
+	'primary',
+	"fraiseql_obs.slow_query_threshold = '50ms'\n",
+	allows_streaming => 1);
+is_valid($primary, 'as it starts');
+
+# Hostile names of operations, and of their types
+foreach my $expression (
+	q('quo"te'), q('back\slash'), q(E'new\nline'),
+	q(E'tab\t and \x01'), q('}'), q('{a="b"} 1'),
+	q('='), q('other'), q('# EOF'),
+	"'$smile'", "'$e_acute'", q('\u{1f600}'))
+{
+	operate($primary, 'app', $expression);
+	operate($primary, 'app', $expression, $expression);
+}
+operate($primary, 'app', "'a' || repeat('$smile', 40)", "'$e_acute$smile'");
+my $cut = 'a' . $smile x 31;
+like(operations($primary), qr/(^|\|)\Q$cut\E(\||$)/,
+	'an operation is cut at a character');
+is_valid($primary, 'hostile operations');
+
+# Databases of other encodings, and with hostile names
+foreach my $database ('raw ENCODING SQL_ASCII', 'latin ENCODING LATIN1')
+{
+	$primary->safe_psql('postgres',
+			"CREATE DATABASE $database TEMPLATE template0"
+		  . " LC_COLLATE 'C' LC_CTYPE 'C'");
+}
+foreach my $database ('other', 'quo"te', 'back\\slash', $e_acute, 'a b')
+{
+	my $quoted = $database =~ s/"/""/gr;
+
+	$primary->safe_psql('postgres', qq(CREATE DATABASE "$quoted"));
+	operate($primary, $database, q('everywhere'));
+	$primary->psql($database, 'SELECT 1 / 0');
+}
+operate($primary, 'raw', q(E'raw \xff\xc3'));
+operate($primary, 'raw', q{E'raw \xff\xc3('});
+operate($primary, 'latin', "'latin $e_acute'");
+$primary->psql('latin', 'SELECT * FROM missing');
+like(operations($primary), qr/raw \Q$replacement$replacement\E(\||$)/,
+	'bytes that are no text are replaced');
+like(operations($primary), qr/latin \Q$e_acute\E/, 'LATIN1 is converted');
+is_valid($primary, 'hostile databases');
+is_one_truth($primary, 'postgres');
+
+# Seen from another encoding, characters that it lacks are told apart.
+operate($primary, 'app', "'$grin'");
+foreach my $database ('latin', 'raw')
+{
+	$primary->safe_psql($database, 'CREATE EXTENSION fraiseql_obs');
+	is_one_truth($primary, $database);
+	accepts(
+		[ 'python3', $check, 'prometheus' ],
+		export($primary, 'prometheus', $database),
+		"our check of an export in $database");
+}
+my $from_latin = export($primary, 'prometheus', 'latin');
+foreach my $operation ($e_acute, '\\\\u{1f600}', '\\\\u{1f601}',
+	'\\\\u{5c}u{1f600}')
+{
+	like($from_latin, qr/operation="\Q$operation\E"/,
+		"$operation in LATIN1");
+}
+
+# An unknown format
+my ($ret, $out, $err) =
+  $primary->psql('postgres', "SELECT fraiseql_obs.export_metrics('xml')");
+like(
+	$err,
+	qr/ERROR:  unrecognized export format "xml"\nHINT:  .*prometheus, openmetrics, json/,
+	'an unknown format names those that exist');
+
+# Turned off, exports go on and say so.
+like(export($primary, 'prometheus'),
+	qr/^fraiseql_obs_collection_enabled 1$/m, 'collection is on');
+$primary->safe_psql('postgres',
+	'ALTER SYSTEM SET fraiseql_obs.metrics_enabled = off');
+$primary->reload;
+$primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
+	'off');
+like(export($primary, 'prometheus'),
+	qr/^fraiseql_obs_collection_enabled 0$/m,
+	'collection is off, exports go on');
+$primary->safe_psql('postgres',
+	'ALTER SYSTEM RESET fraiseql_obs.metrics_enabled');
+$primary->reload;
+$primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
+	'on');
+
+# A standby has more to tell, and so has its primary.
+$primary->backup('b');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($primary, 'b', has_streaming => 1);
+$standby->start;
+$primary->safe_psql('app', 'CREATE TABLE t AS SELECT 1');
+$primary->wait_for_catchup($standby);
+is_valid($primary, 'a primary with a standby');
+is_valid($standby, 'a standby');
+is_one_truth($primary, 'postgres');
+is_one_truth($standby, 'postgres');
+
+# The README lists what there is, and nothing else.
+SKIP:
+{
+	my $readme = "$FindBin::RealBin/../../README.md";
+	skip 'no README.md', 1 unless -f $readme;
+	my %families;
+	foreach my $node ($primary, $standby)
+	{
+		my $text = export($node, 'prometheus');
+		$families{$1} = 1 while $text =~ /^# TYPE (\S+)/mg;
+	}
+	my %listed = map { $_ => 1 } slurp_file($readme) =~ /^\| `(fraiseql_obs_\w+)` \|/mg;
+	is_deeply([ sort keys %listed ],
+		[ sort keys %families ],
+		'the README lists the families');
+}
+
+# Counters while sessions come and go, and a database that goes for good
+sub counters
+{
+	my ($node) = @_;
+	my $text = export($node, 'prometheus');
+	my %samples = samples_of_text($text);
+	my %counters = map { $_ => 1 } $text =~ /^# TYPE (\S+) (?:counter|histogram)$/mg;
+
+	foreach my $sample (keys %samples)
+	{
+		my ($name) = $sample =~ /^(\w+)/;
+		$name =~ s/_(?:bucket|sum|count)$// unless $counters{$name};
+		delete $samples{$sample} unless $counters{$name};
+	}
+	return %samples;
+}
+
+my $script = PostgreSQL::Test::Utils::tempdir() . '/script.sql';
+append_to_file($script,
+		"SET fraiseql_obs.operation_name = 'churn';\n"
+	  . "SELECT count(*) FROM pg_catalog.pg_class;\n");
+my $load = start [
+	'pgbench', '--no-vacuum', '--connect',
+	'--client=3', '--time=6', "--file=$script", $primary->connstr('app')
+  ],
+  '>', \my $load_out, '2>', \my $load_err;
+my %before = counters($primary);
+my (@backwards, $scrapes);
+my $calls = sample(
+	'fraiseql_obs_operation_duration_seconds_count',
+	{ operation => 'churn' });
+my $first_calls;
+while ($load->pumpable)
+{
+	my %now = counters($primary);
+
+	push @backwards, grep { $now{$_} // 0 } # a database that is gone
+	  grep { ($now{$_} // 0) < $before{$_} } keys %before;
+	%before = (%before, %now);
+	$first_calls //= $now{$calls};
+	$primary->safe_psql('postgres', 'DROP DATABASE "quo""te"')
+	  if ++$scrapes == 5;
+	$load->pump_nb;
+}
+finish $load;
+is_deeply(\@backwards, [], 'no counter goes backwards');
+cmp_ok($scrapes, '>', 10, 'in more than a few scrapes');
+cmp_ok($before{$calls}, '>', $first_calls // 0, 'while there is a load');
+
+done_testing();
