@@ -18,8 +18,8 @@
  *
  * Turning collection off (fraiseql_obs.enabled, .metrics_enabled) does not
  * turn exports off: they go on with what was counted so far, with the state
- * of the server, and with fraiseql_obs_collection_enabled at 0.  That one tells
- * what sessions of the role that exports start with: a process cannot see what
+ * of the server, and with fraiseql_obs_collection_enabled at 0.  That tells
+ * what sessions of the exporting role start with: a process cannot see what
  * others have set.
  *
  *-------------------------------------------------------------------------
