@@ -36,10 +36,11 @@ sub start_node
 	return $node;
 }
 
-# The answer to a query of the observer
+# The answer to a query of the observer, which is not counted itself
 sub observe
 {
 	my ($node, $sql) = @_;
+	local $ENV{PGOPTIONS} = '-c fraiseql_obs.enabled=off';
 	return $node->safe_psql('postgres', $sql);
 }
 

@@ -39,10 +39,11 @@ foreach my $libraries (
 		"shared_preload_libraries = '$libraries'\ncompute_query_id = on");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$node->safe_psql('app', $workload);
+
+	# only now, so that the workload's tables have the same OIDs each time
 	$node->safe_psql('postgres', "CREATE EXTENSION $_")
 	  foreach split /,/, $libraries;
-
-	$node->safe_psql('app', $workload);
 	if ($libraries =~ /fraiseql_obs/)
 	{
 		$ours{$libraries} = $node->safe_psql(

@@ -39,7 +39,6 @@ foreach my $table (1 .. 40)
 }
 $node->safe_psql('app', join ';', @statements);
 
-# Nothing but the observer's own statements can be in "other" besides.
 my ($bounded, $other, $calls, $rows) = split /\|/, sums();
 is($bounded, 't', 'no more series than allowed');
 is($other, '1', 'one series for the rest');
