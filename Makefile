@@ -33,9 +33,32 @@ DATA = $(wildcard sql/fraiseql_obs--*.sql)
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
 REGRESS = \
-	setup
+	setup \
+	context_bounds \
+	cursors \
+	deferred \
+	disabled \
+	errors \
+	exceptions \
+	export_formats \
+	extension \
+	identity \
+	masking \
+	nested \
+	operations \
+	privileges \
+	procedures \
+	queryid \
+	reset \
+	slow_queries \
+	statements \
+	times \
+	utility \
+	views
 
-ISOLATION =
+ISOLATION = \
+	count_and_reset \
+	evict_and_read
 
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl

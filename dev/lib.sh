@@ -137,9 +137,9 @@ copy_source()
 # written to the system; arguments go to make.
 build()
 {
-	as_server make -s -C "$work/src" PG_CONFIG="$pg_bin/pg_config" "$@"
-	as_server make -s -C "$work/src" PG_CONFIG="$pg_bin/pg_config" \
-		DESTDIR="$work/root" install "$@" >/dev/null
+	as_server make -s -C "$work/src" PG_CONFIG="$pg_bin/pg_config" "$@" &&
+		as_server make -s -C "$work/src" PG_CONFIG="$pg_bin/pg_config" \
+			DESTDIR="$work/root" install "$@" >/dev/null
 }
 
 # Prints the settings with which a server finds what build installed.
