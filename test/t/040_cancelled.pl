@@ -39,9 +39,11 @@ $session->query('SELECT 1');
 is(counts($node, 'cancelled'), '1|1|0', 'one failed call');
 is(took($node, 'cancelled', 200, 30000), 't', 'its real duration');
 is(errors($node), '57014|2', 'one more error');
+$session->quit;
 
 # Waiting for a lock is not running in the executor for UPDATE alone; a
 # utility statement waits, too.
+$session = $node->background_psql('app');
 $session->query_safe('CREATE TABLE locked (a int)');
 $session->query_safe('BEGIN; LOCK TABLE locked');
 ($status) = $node->psql('app',

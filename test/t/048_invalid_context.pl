@@ -46,7 +46,7 @@ foreach my $setting ('operation_name', 'operation_type', 'request_id',
 			  . " SELECT 'fine'"),
 		'fine', "$setting is too long");
 }
-cmp_ok(metric($node, 'fraiseql_obs_context_truncated_total'),
+cmp_ok(metric($node, 'fraiseql_obs_label_truncated_total'),
 	'>=', 1, 'truncation is counted');
 is( observe($node,
 		'SELECT max(octet_length(operation)), bool_and(operation ~ \'^é+$\')'

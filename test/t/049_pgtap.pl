@@ -17,8 +17,8 @@ my $available = observe($node,
 plan skip_all => 'pgTAP is not installed' if !$available;
 $node->command_ok(
 	[
-		'pg_prove', '--quiet', '--dbname', 'postgres',
-		sort glob("'$FindBin::RealBin/../pgtap/*.sql'")
+		'pg_prove', '--failures', '--comments', '--dbname', 'postgres',
+		sort glob(qq('$FindBin::RealBin/../pgtap/'*.sql))
 	],
 	'pgTAP');
 done_testing();

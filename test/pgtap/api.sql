@@ -1,0 +1,164 @@
+-- The shape of the API: what there is, what it returns, who may use it.  A new
+-- function or view belongs into these lists, or this fails.
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+\pset pager off
+
+BEGIN;
+CREATE SCHEMA pgtap;
+CREATE EXTENSION pgtap SCHEMA pgtap;
+SET LOCAL search_path = pgtap, pg_catalog;
+
+SELECT plan(65);
+
+-- Functions, with what they take
+CREATE TEMP TABLE api (name text, args text, readers text[]);
+INSERT INTO api VALUES
+    ('query_counters', '', '{pg_monitor,pg_read_all_stats}'),
+    ('query_stats', '', '{pg_monitor,pg_read_all_stats}'),
+    ('operation_stats', '', '{pg_monitor}'),
+    ('error_stats', '', '{pg_monitor}'),
+    ('slow_queries', 'integer', '{pg_monitor,pg_read_all_stats}'),
+    ('metrics', '', '{pg_monitor}'),
+    ('export_metrics', 'text', '{pg_monitor}'),
+    ('reset_metrics', 'text', '{}');
+
+SELECT functions_are('fraiseql_obs', (SELECT array_agg(name::name) FROM api));
+SELECT views_are('fraiseql_obs', ARRAY['v_query_stats', 'v_operation_stats',
+                                       'v_error_stats', 'v_slow_queries']::name[]);
+SELECT tables_are('fraiseql_obs', '{}'::name[]);
+SELECT has_function('fraiseql_obs', name,
+                    string_to_array(nullif(args, ''), ',')::name[])
+FROM api WHERE args <> '';
+
+-- Columns are API: names, types and order.
+CREATE FUNCTION pg_temp.result_of(name text) RETURNS text LANGUAGE sql AS $$
+    SELECT replace(pg_get_function_result(p.oid), 'double precision', 'float8')
+    FROM pg_proc AS p
+    WHERE pronamespace = 'fraiseql_obs'::regnamespace AND proname = name
+$$;
+CREATE FUNCTION pg_temp.columns_of(name text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(replace(format('%s %s', a.name, format_type(a.type, NULL)),
+                              'double precision', 'float8'), ', ' ORDER BY n)
+    FROM pg_proc AS p,
+         unnest(p.proallargtypes, p.proargmodes, p.proargnames)
+         WITH ORDINALITY AS a (type, mode, name, n)
+    WHERE pronamespace = 'fraiseql_obs'::regnamespace AND proname = $1
+      AND mode IN ('o', 't')
+$$;
+\set counters 'calls bigint, errors bigint, slow_calls bigint, rows bigint, total_exec_time float8, min_exec_time float8, max_exec_time float8, mean_exec_time float8, p50_exec_time float8, p95_exec_time float8, p99_exec_time float8, total_plan_time float8, last_call timestamp with time zone'
+SELECT is(pg_temp.columns_of('query_stats'),
+          'userid oid, dbid oid, toplevel boolean, queryid bigint, query text, ' || :'counters',
+          'columns of query_stats()');
+SELECT is(pg_temp.columns_of('query_counters'),
+          'userid oid, dbid oid, toplevel boolean, queryid bigint, ' || :'counters',
+          'columns of query_counters()');
+SELECT is(pg_temp.columns_of('operation_stats'),
+          'datname text, operation text, type text, ' || :'counters',
+          'columns of operation_stats()');
+SELECT is(pg_temp.columns_of('error_stats'),
+          'datname text, sqlstate text, condition_name text, errors bigint, last_error timestamp with time zone',
+          'columns of error_stats()');
+SELECT is(pg_temp.columns_of('slow_queries'),
+          'finished_at timestamp with time zone, datname text, usename text, application_name text, queryid bigint, query text, duration_ms float8, rows bigint, sqlstate text, operation text, user_id text, tenant_id text, request_id text, trace_id text, span_id text',
+          'columns of slow_queries()');
+SELECT is(pg_temp.columns_of('metrics'),
+          'name text, type text, help text, labels jsonb, value float8',
+          'columns of metrics()');
+SELECT is(pg_temp.result_of('export_metrics'), 'text', 'export_metrics() returns text');
+SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
+          'reset_metrics() returns the time');
+SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
+FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
+             ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
+             ('reset_metrics', 'target text DEFAULT ''all''::text')) AS v (name, pattern),
+     LATERAL (SELECT p.oid, CASE WHEN pg_get_function_arguments(p.oid) LIKE pattern
+                                 THEN pg_get_function_arguments(p.oid) ELSE pattern END AS expected
+              FROM pg_proc AS p WHERE pronamespace = 'fraiseql_obs'::regnamespace
+                AND proname = name) AS p;
+SELECT columns_are('fraiseql_obs', v, ARRAY['id', 'data']::name[])
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+SELECT col_type_is('fraiseql_obs', v, 'data', 'jsonb', v || '.data is jsonb')
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+
+-- Privileges
+CREATE ROLE regress_fraiseql_public;
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure FROM pg_proc AS p,
+             aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0$$,
+    'PUBLIC may execute nothing');
+SELECT is_empty(
+    $$SELECT c.oid::regclass FROM pg_class AS c, aclexplode(c.relacl) AS a
+      WHERE relnamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0$$,
+    'PUBLIC may read nothing');
+SELECT schema_privs_are('fraiseql_obs', 'regress_fraiseql_public', '{}'::name[]);
+SELECT schema_privs_are('fraiseql_obs', role, ARRAY['USAGE']::name[])
+FROM unnest(ARRAY['pg_monitor', 'pg_read_all_stats']::name[]) AS role;
+SELECT function_privs_are('fraiseql_obs', name,
+                          string_to_array(nullif(args, ''), ',')::name[], role,
+                          CASE WHEN role = ANY (readers) THEN ARRAY['EXECUTE'] ELSE '{}' END::name[],
+                          format('%s on %s()', role, name))
+FROM api, unnest(ARRAY['pg_monitor', 'pg_read_all_stats', 'regress_fraiseql_public']) AS role
+WHERE args <> '';
+SELECT is(has_function_privilege(role, format('fraiseql_obs.%s()', name), 'EXECUTE'),
+          role = ANY (readers), format('%s on %s()', role, name))
+FROM api, unnest(ARRAY['pg_monitor', 'pg_read_all_stats', 'regress_fraiseql_public']) AS role
+WHERE args = '';
+SELECT table_privs_are('fraiseql_obs', v, 'regress_fraiseql_public', '{}'::name[])
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure FROM pg_proc AS p
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace AND prosecdef
+        AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)$$,
+    'SECURITY DEFINER only with a search_path of its own');
+
+-- Manners
+SELECT is_empty(
+    $$SELECT pg_describe_object(classid, objid, objsubid)
+      FROM pg_depend AS d
+      WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+        AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fraiseql_obs')
+        AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+        AND obj_description(objid, classid::regclass::name) IS NULL$$,
+    'everything has a comment');
+SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has a comment')
+FROM pg_extension WHERE extname = 'fraiseql_obs';
+SELECT is(extrelocatable, false, 'the extension is not relocatable')
+FROM pg_extension WHERE extname = 'fraiseql_obs';
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure FROM pg_proc AS p
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace
+        AND (provolatile <> 'v' OR proparallel = 'u')$$,
+    'everything is volatile and says what parallel queries may do');
+SELECT is_empty(
+    $$SELECT name FROM pg_settings WHERE name LIKE 'fraiseql\_obs.%'
+        AND (short_desc !~ '^(Sets|Enables|Lists) .*\.$' OR boot_val IS NULL)$$,
+    'every setting says what it does');
+
+-- Settings, with context and default
+SELECT bag_eq(
+    $$SELECT name, context, vartype, boot_val FROM pg_settings
+      WHERE name LIKE 'fraiseql\_obs.%'$$,
+    $$VALUES
+      ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
+      ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
+      ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),
+      ('fraiseql_obs.max_queries', 'postmaster', 'integer', '1000'),
+      ('fraiseql_obs.metrics_enabled', 'superuser', 'bool', 'on'),
+      ('fraiseql_obs.operation_name', 'user', 'string', ''),
+      ('fraiseql_obs.operation_type', 'user', 'string', ''),
+      ('fraiseql_obs.request_id', 'user', 'string', ''),
+      ('fraiseql_obs.slow_query_log_rate', 'superuser', 'integer', '10'),
+      ('fraiseql_obs.slow_query_threshold', 'superuser', 'real', '100'),
+      ('fraiseql_obs.tenant_id', 'user', 'string', ''),
+      ('fraiseql_obs.tenant_id_sources', 'superuser', 'string', 'app.tenant_id, fraiseql.tenant_id'),
+      ('fraiseql_obs.track', 'superuser', 'enum', 'top'),
+      ('fraiseql_obs.user_id', 'user', 'string', ''),
+      ('fraiseql_obs.user_id_sources', 'superuser', 'string', 'app.user_id, app.contact_id')$$,
+    'settings');
+
+SELECT * FROM finish();
+ROLLBACK;
