@@ -67,7 +67,8 @@ PROVE_TESTS = test/t/*.pl
 # its own with this configuration (PostgreSQL::Test::Cluster reads
 # TEMP_CONFIG).
 export TEMP_CONFIG = $(CURDIR)/test/fraiseql_obs.conf
-TEST_OPTS = --inputdir=test --outputdir=. --temp-config='$(TEMP_CONFIG)'
+TEST_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale \
+	--temp-config='$(TEMP_CONFIG)'
 REGRESS_OPTS = $(TEST_OPTS) --temp-instance=tmp_check
 ISOLATION_OPTS = $(TEST_OPTS) --temp-instance=tmp_check_iso
 

@@ -20,7 +20,7 @@ for name in $(compgen -e); do
 			unset "$name" ;;
 	esac
 done
-export LC_ALL=C.UTF-8
+export LANG=C.UTF-8 LC_ALL=C.UTF-8
 
 die()
 {
