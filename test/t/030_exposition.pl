@@ -20,6 +20,7 @@ my $check = "$FindBin::RealBin/../exposition_check";
 my $smile = "\xf0\x9f\x98\x80";
 my $grin = "\xf0\x9f\x98\x81";
 my $e_acute = "\xc3\xa9";
+my $kana = "\xe3\x81\x82";
 my $replacement = "\xef\xbf\xbd";
 
 # A python that has the OpenMetrics parser of the Prometheus project
@@ -236,7 +237,8 @@ like(operations($primary), qr/(^|\|)\Q$cut\E(\||$)/,
 is_valid($primary, 'hostile operations');
 
 # Databases of other encodings, and with hostile names
-foreach my $database ('raw ENCODING SQL_ASCII', 'latin ENCODING LATIN1')
+foreach my $database ('raw ENCODING SQL_ASCII', 'latin ENCODING LATIN1',
+	'japan ENCODING EUC_JP')
 {
 	$primary->safe_psql('postgres',
 			"CREATE DATABASE $database TEMPLATE template0"
@@ -253,10 +255,13 @@ foreach my $database ('other', 'quo"te', 'back\\slash', $e_acute, 'a b')
 operate($primary, 'raw', q(E'raw \xff\xc3'));
 operate($primary, 'raw', q{E'raw \xff\xc3('});
 operate($primary, 'latin', "'latin $e_acute'");
+operate($primary, 'japan', "repeat('$kana', 43)");
 $primary->psql('latin', 'SELECT * FROM missing');
 like(operations($primary), qr/raw \Q$replacement$replacement\E(\||$)/,
 	'bytes that are no text are replaced');
 like(operations($primary), qr/latin \Q$e_acute\E/, 'LATIN1 is converted');
+like(operations($primary), qr/(^|\|)(?:\Q$kana\E){42}(\||$)/,
+	'EUC_JP is converted and cut at a character');
 is_valid($primary, 'hostile databases');
 is_one_truth($primary, 'postgres');
 
