@@ -1,15 +1,15 @@
 -- Context is bounded: what is too long is cut at a character, and the
 -- statement succeeds.
 SELECT fraiseql_obs.reset_metrics() IS NOT NULL AS reset;
-SELECT set_config('fraiseql_obs.operation_name', repeat('é', 1000), false) <> '' AS set;
-SELECT set_config('fraiseql_obs.operation_type', repeat('ü', 1000), false) <> '' AS set;
-SELECT set_config('fraiseql_obs.' || name, repeat('😀', 1000), false) <> '' AS set
+SELECT set_config('fraiseql_obs.operation_name', repeat('€', 1000), false) <> '' AS set;
+SELECT set_config('fraiseql_obs.operation_type', repeat('€', 1000), false) <> '' AS set;
+SELECT set_config('fraiseql_obs.' || name, repeat('€', 1000), false) <> '' AS set
 FROM unnest(ARRAY['user_id', 'tenant_id', 'request_id']) AS name;
 SELECT 1 / 0;
-SELECT octet_length(operation) AS octets, operation ~ '^é+$' AS whole,
-       octet_length(type) AS octets, type ~ '^ü+$' AS whole, errors
+SELECT octet_length(operation) AS octets, replace(operation, '€', '') = '' AS whole,
+       octet_length(type) AS octets, replace(type, '€', '') = '' AS whole, errors
 FROM fraiseql_obs.operation_stats() WHERE datname = current_database() AND errors > 0;
-SELECT octet_length(user_id) AS octets, user_id ~ '^😀+$' AS whole,
+SELECT octet_length(user_id) AS octets, replace(user_id, '€', '') = '' AS whole,
        user_id = tenant_id AND user_id = request_id AS all_alike
 FROM fraiseql_obs.slow_queries();
 RESET ALL;

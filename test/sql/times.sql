@@ -9,12 +9,12 @@ CREATE TRIGGER obs_trigger AFTER INSERT ON obs_item
 FOR EACH STATEMENT EXECUTE FUNCTION obs_trigger();
 
 SELECT obs_sleep(10) /*action='sleep'*/;
-SELECT obs_sleep(20) /*action='sleep'*/;
-SELECT obs_sleep(90) /*action='sleep'*/;
-SELECT calls, min_exec_time >= 10 AND min_exec_time < 20 AS min,
-       max_exec_time >= 90 AS max, total_exec_time >= 120 AS total,
+SELECT obs_sleep(100) /*action='sleep'*/;
+SELECT obs_sleep(500) /*action='sleep'*/;
+SELECT calls, min_exec_time >= 10 AND min_exec_time < 100 AS min,
+       max_exec_time >= 500 AS max, total_exec_time >= 610 AS total,
        abs(mean_exec_time - total_exec_time / calls) < 0.001 AS mean,
-       p50_exec_time >= 20 AND p50_exec_time < 80 AS p50,
+       p50_exec_time >= 85 AND p50_exec_time < 500 AS p50,
        p50_exec_time <= p95_exec_time AND p95_exec_time <= p99_exec_time AS ordered,
        p99_exec_time >= 0.85 * max_exec_time AND p99_exec_time <= max_exec_time AS p99,
        total_plan_time > 0 AND total_plan_time < total_exec_time AS plan,

@@ -42,14 +42,14 @@ foreach my $setting ('operation_name', 'operation_type', 'request_id',
 	'user_id', 'tenant_id')
 {
 	is( $node->safe_psql('app',
-			"SET fraiseql_obs.$setting = '" . 'é' x 5000 . "';"
+			"SET fraiseql_obs.$setting = '" . '€' x 5000 . "';"
 			  . " SELECT 'fine'"),
 		'fine', "$setting is too long");
 }
 cmp_ok(metric($node, 'fraiseql_obs_label_truncated_total'),
 	'>=', 1, 'truncation is counted');
 is( observe($node,
-		'SELECT max(octet_length(operation)), bool_and(operation ~ \'^é+$\')'
+		'SELECT max(octet_length(operation)), bool_and(replace(operation, \'€\', \'\') = \'\')'
 		  . " FROM fraiseql_obs.operation_stats() WHERE datname = 'app'"),
-	'128|t', 'cut at a character');
+	'126|t', 'cut at a character');
 done_testing();

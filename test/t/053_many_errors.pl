@@ -1,0 +1,38 @@
+# With more kinds of error than are told apart, the rest is counted into one
+# without SQLSTATE, and the sum is what clients were sent.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use ObsTest;
+use Test::More;
+
+my $node = start_node('many_errors');
+
+# more than the 512 entries that errors.h has
+my $sql = join ";\n", map
+{
+	sprintf q(DO 'BEGIN RAISE ''x'' USING ERRCODE = ''X%04d''; END'), $_
+} 1 .. 600;
+$node->psql('app', "$sql;\n$sql;", on_error_stop => 0);
+
+my ($kinds, $sum, $own) = split /\|/, observe($node, q(
+	SELECT count(*), sum(errors), sum(errors) FILTER (WHERE sqlstate ~ '^X')
+	FROM fraiseql_obs.error_stats()));
+cmp_ok($kinds, '<=', 513, 'bounded');
+cmp_ok($own, '>=', 900, 'first come have their own');
+cmp_ok($own, '<', 1200, 'the rest have not');
+is($sum, 1200, 'no error is lost');
+is( observe($node, q(
+		SELECT sum(value) FROM fraiseql_obs.metrics()
+		WHERE name = 'fraiseql_obs_db_query_errors_total')),
+	'1200', 'nor in what is exported');
+is( observe($node,
+		'SELECT sum(errors) FROM fraiseql_obs.query_stats() AS s'
+		  . ' JOIN pg_database AS d ON d.oid = s.dbid'
+		  . " WHERE d.datname = 'app'"),
+	'1200', 'and each was a failed call');
+done_testing();
