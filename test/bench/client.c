@@ -10,7 +10,8 @@
  *		keeps CLIENTS connections open to each server; in every round visits
  *		the servers in random order and runs COUNT statements on each of the
  *		connections at once; prints one line per round: nanoseconds per
- *		statement for each server, in the order of the command line
+ *		statement for each server, in the order of the command line, and then
+ *		the nanoseconds of processor time of each server's backends
  *
  *	  client memory COUNT CONNINFO
  *		runs COUNT statements, no two with the same query identifier, and
@@ -51,14 +52,24 @@ typedef struct Connection
 	PGconn	   *pg;
 	uint64_t	random;			/* state, so that each connection has its own */
 	long		pause_ns;		/* before each statement */
+	clockid_t	backend_clock;	/* its processor time */
 } Connection;
 
 typedef void (*Workload) (Connection *connection, int count);
+
+/* What one block took, in nanoseconds per statement */
+typedef struct Timing
+{
+	double		elapsed;
+	double		processor;		/* of the backends */
+} Timing;
 
 typedef struct Worker
 {
 	pthread_t	thread;
 	Connection	connections[MAX_SERVERS];
+	int64_t		start_ns;		/* of its latest block */
+	int64_t		end_ns;
 } Worker;
 
 /*
@@ -95,11 +106,12 @@ random_next(uint64_t *state)
 }
 
 static int64_t
-now_ns(void)
+read_clock(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	if (clock_gettime(clock, &ts) != 0)
+		die("time", "could not read a clock");
 	return (int64_t) ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
@@ -197,6 +209,8 @@ connection_open(Connection *connection, const char *conninfo, uint64_t seed)
 	connection->pg = pg;
 	connection->random = seed;
 	connection->pause_ns = 0;
+	if (clock_getcpuclockid(PQbackendPID(pg), &connection->backend_clock) != 0)
+		die("could not find the backend", "the server is not on this machine");
 }
 
 static void
@@ -250,23 +264,54 @@ worker_main(void *arg)
 		/* the last server's block has left the caches cold */
 		block.workload(connection, WARMUP);
 		pthread_barrier_wait(&block.barrier);
+		/* main() reads the backends' clocks */
+		pthread_barrier_wait(&block.barrier);
+		worker->start_ns = read_clock(CLOCK_MONOTONIC);
 		block.workload(connection, block.count);
+		worker->end_ns = read_clock(CLOCK_MONOTONIC);
 		pthread_barrier_wait(&block.barrier);
 	}
 }
 
-/* Nanoseconds per statement of one block on one server. */
-static double
-run_block(int server, int clients)
+/* Processor time that the backends of one server have used in their lives. */
+static int64_t
+processor_ns(int server, const Worker *workers, int clients)
 {
-	int64_t		start;
+	int64_t		ns = 0;
+
+	for (int c = 0; c < clients; c++)
+		ns += read_clock(workers[c].connections[server].backend_clock);
+	return ns;
+}
+
+/* Runs one block, from the first worker's start to the last one's end. */
+static Timing
+run_block(int server, const Worker *workers, int clients)
+{
+	double		statements = (double) block.count * clients;
+	int64_t		processor_start;
+	int64_t		start = INT64_MAX;
+	int64_t		end = 0;
+	Timing		timing;
 
 	block.server = server;
 	pthread_barrier_wait(&block.barrier);
 	pthread_barrier_wait(&block.barrier);
-	start = now_ns();
+	processor_start = processor_ns(server, workers, clients);
 	pthread_barrier_wait(&block.barrier);
-	return (double) (now_ns() - start) / ((double) block.count * clients);
+	pthread_barrier_wait(&block.barrier);
+
+	for (int c = 0; c < clients; c++)
+	{
+		if (workers[c].start_ns < start)
+			start = workers[c].start_ns;
+		if (workers[c].end_ns > end)
+			end = workers[c].end_ns;
+	}
+	timing.elapsed = (double) (end - start) / statements;
+	timing.processor = (double) (processor_ns(server, workers, clients) -
+								 processor_start) / statements;
+	return timing;
 }
 
 /* A new random order of the servers (Fisher-Yates). */
@@ -284,11 +329,12 @@ shuffle(int *order, int count, uint64_t *random)
 }
 
 static void
-run_round(int servers, int clients, int *order, uint64_t *random, double *ns)
+run_round(int servers, const Worker *workers, int clients, int *order,
+		  uint64_t *random, Timing *timings)
 {
 	shuffle(order, servers, random);
 	for (int i = 0; i < servers; i++)
-		ns[order[i]] = run_block(order[i], clients);
+		timings[order[i]] = run_block(order[i], workers, clients);
 }
 
 static int
@@ -300,7 +346,7 @@ command_time(char **args, int nargs)
 	uint64_t	random = (uint64_t) positive(args[4]);
 	int			servers = nargs - 5;
 	int			order[MAX_SERVERS];
-	double		ns[MAX_SERVERS];
+	Timing		timings[MAX_SERVERS];
 
 	if (clients > MAX_CLIENTS || servers > MAX_SERVERS)
 		die("time", "too many clients or servers");
@@ -325,12 +371,15 @@ command_time(char **args, int nargs)
 	for (int s = 0; s < servers; s++)
 		order[s] = s;
 	/* one round for the caches of the new backends */
-	run_round(servers, clients, order, &random, ns);
+	run_round(servers, workers, clients, order, &random, timings);
 	for (int r = 0; r < rounds; r++)
 	{
-		run_round(servers, clients, order, &random, ns);
+		run_round(servers, workers, clients, order, &random, timings);
 		for (int s = 0; s < servers; s++)
-			printf("%.1f%c", ns[s], s == servers - 1 ? '\n' : '\t');
+			printf("%.1f\t", timings[s].elapsed);
+		for (int s = 0; s < servers; s++)
+			printf("%.1f%c", timings[s].processor,
+				   s == servers - 1 ? '\n' : '\t');
 	}
 
 	block.server = -1;
