@@ -512,6 +512,7 @@ read_database_statistics(ServerState *state, const Oid *oids, int noids)
 		shared->other_rollbacks.seen = rollbacks[FOBS_DATABASE_OTHER];
 		shared->started = true;
 	}
+	state->measured[FOBS_DATABASE_OTHER] = true;
 	commits[FOBS_DATABASE_OTHER] =
 		advance(&shared->other_commits, commits[FOBS_DATABASE_OTHER]);
 	rollbacks[FOBS_DATABASE_OTHER] =

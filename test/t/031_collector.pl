@@ -218,8 +218,9 @@ my $locker = $node->background_psql('postgres');
 $scraper->query_safe("SET statement_timeout = '10s'");
 $locker->query_safe('BEGIN; LOCK pg_database, pg_tablespace, pg_authid,'
 	  . ' pg_stat_database IN ACCESS EXCLUSIVE MODE');
-like($scraper->query('SELECT fraiseql_obs.export_metrics()'),
-	qr/^fraiseql_obs_build_info/m, 'locked catalogs do not stop an export');
+is( $scraper->query(
+		"SELECT fraiseql_obs.export_metrics() ~ 'fraiseql_obs_build_info'"),
+	't', 'locked catalogs do not stop an export');
 $locker->quit;
 $scraper->quit;
 
