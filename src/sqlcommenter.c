@@ -482,3 +482,13 @@ fobs_sqlcommenter_value(const char *query, int len, const char *key,
 	decode_value(&search, dst, size);
 	return true;
 }
+
+/*
+ * Whether a text has nothing but comments, white space and semicolons: what
+ * stands before the first statement of a string.
+ */
+bool
+fobs_sqlcommenter_only_comments(const char *text, int len)
+{
+	return skip_comments(text, text + len, NULL) == text + len;
+}

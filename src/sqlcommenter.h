@@ -8,7 +8,21 @@
 #ifndef FRAISEQL_OBS_SQLCOMMENTER_H
 #define FRAISEQL_OBS_SQLCOMMENTER_H
 
+/*
+ * Whether a statement may begin or end with a comment, at the price of a few
+ * comparisons: all that can stand there besides, and nothing else that is
+ * common, is white space, a semicolon and punctuation up to the slash.
+ */
+static inline bool
+fobs_sqlcommenter_possible(const char *query, int len)
+{
+	return len > 0 &&
+		((unsigned char) query[0] <= '/' || query[0] == ';' ||
+		 (unsigned char) query[len - 1] <= '/' || query[len - 1] == ';');
+}
+
 extern bool fobs_sqlcommenter_present(const char *query, int len);
+extern bool fobs_sqlcommenter_only_comments(const char *text, int len);
 extern bool fobs_sqlcommenter_value(const char *query, int len,
 									const char *key, char *dst, int size);
 

@@ -206,8 +206,17 @@ check_length(void)
 static void
 check_present(const char *query, bool expected)
 {
-	ok(fobs_sqlcommenter_present(query, strlen(query)) == expected,
-	   "present", query);
+	int			len = strlen(query);
+
+	ok(fobs_sqlcommenter_present(query, len) == expected, "present", query);
+	ok(!expected || fobs_sqlcommenter_possible(query, len), "possible", query);
+}
+
+static void
+check_only_comments(const char *name, const char *text, bool expected)
+{
+	ok(fobs_sqlcommenter_only_comments(text, strlen(text)) == expected,
+	   "only comments", name);
 }
 
 int
@@ -230,6 +239,15 @@ main(void)
 	check_present(" ;/*a*/ SELECT 1", true);
 	check_present("SELECT /*a*/ 1", false);
 	check_present("SELECT '*/'", false);
+
+	ok(!fobs_sqlcommenter_possible("SELECT a", 8), "possible", "SELECT a");
+	ok(!fobs_sqlcommenter_possible("", 0), "possible", "empty");
+
+	check_only_comments("nothing", "", true);
+	check_only_comments("of every kind", " ; -- x\n/* /* y */ */;", true);
+	check_only_comments("and a word", "/* x */ a", false);
+	check_only_comments("that do not end", "/* /* x */", false);
+	check_only_comments("in a literal", "'/* x */'", false);
 
 	printf("1..%d\n", number);
 	return failed > 0;

@@ -30,14 +30,14 @@ my %scripts = (
 		SELECT a FROM t:t;
 		DO 'BEGIN PERFORM a FROM t:t; EXCEPTION WHEN others THEN NULL; END';
 		SELECT pg_sleep(0.002) FROM t:t;
-		SELECT 1 / :f;
+		DO 'BEGIN PERFORM 1 / :f; EXCEPTION WHEN others THEN NULL; END';
 	),
 	kill => q(
 		SELECT pg_cancel_backend(pid) FROM pg_stat_activity
 		WHERE datname = 'app' ORDER BY random() LIMIT 1;
 		SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE datname = 'app' ORDER BY random() LIMIT 1;
-		\sleep 20 ms
+		\sleep 50 ms
 	),
 	read => q(
 		SELECT count(*) FROM fraiseql_obs.query_stats();
