@@ -28,6 +28,11 @@ OBJS = \
 RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
 PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 
+# What PostgreSQL 16 and later do for all extensions: only what the server
+# calls is visible, so that our own calls and variables are direct.
+PG_CPPFLAGS += -fvisibility=hidden \
+	-DPGDLLEXPORT='__attribute__((visibility("default")))'
+
 DATA = $(wildcard sql/fraiseql_obs--*.sql)
 
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in

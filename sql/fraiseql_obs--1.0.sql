@@ -62,12 +62,21 @@ ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    texts text;
+    texts regclass;
+    key text;
 BEGIN
-    SELECT format('%I.pg_stat_statements', n.nspname) INTO texts
-    FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
+    SELECT c.oid INTO texts
+    FROM pg_extension e
+    JOIN pg_class c ON c.relnamespace = e.extnamespace
     WHERE e.extname = 'pg_stat_statements'
+      AND c.relname = 'pg_stat_statements'
       AND current_setting('pg_stat_statements.max', true) IS NOT NULL;
+
+    -- its versions before 1.9 do not have all of the key
+    SELECT string_agg(attname::text, ', ') INTO key
+    FROM pg_attribute
+    WHERE attrelid = texts
+      AND attname IN ('userid', 'dbid', 'toplevel', 'queryid');
 
     RETURN QUERY EXECUTE format($query$
         SELECT c.userid, c.dbid, c.toplevel, c.queryid, %s,
@@ -78,7 +87,8 @@ BEGIN
         FROM @extschema@.query_counters() c %s
         $query$,
         CASE WHEN texts IS NULL THEN 'NULL::text' ELSE 's.query' END,
-        'LEFT JOIN ' || texts || ' s USING (userid, dbid, toplevel, queryid)');
+        format('LEFT JOIN (SELECT DISTINCT ON (%2$s) %2$s, query FROM %1$s) s USING (%2$s)',
+               texts, key));
 END
 $$;
 
@@ -188,29 +198,31 @@ COMMENT ON FUNCTION export_metrics(text) IS
 --
 
 CREATE VIEW v_query_stats AS
-SELECT concat_ws('/', s.dbid, s.userid, s.queryid, s.toplevel) AS id,
+SELECT jsonb_build_array(s.dbid, s.userid, s.queryid::text, s.toplevel,
+                         -- several may have no identifier that is shown
+                         CASE WHEN s.queryid IS NULL THEN row_number() OVER () END
+                        )::text AS id,
        to_jsonb(s) || jsonb_build_object('queryid', s.queryid::text) AS data
 FROM query_stats() s;
 
 COMMENT ON VIEW v_query_stats IS 'query_stats() as id and data';
 
 CREATE VIEW v_operation_stats AS
-SELECT concat_ws('/', s.datname, s.type, s.operation) AS id,
+SELECT jsonb_build_array(s.datname, s.type, s.operation)::text AS id,
        to_jsonb(s) AS data
 FROM operation_stats() s;
 
 COMMENT ON VIEW v_operation_stats IS 'operation_stats() as id and data';
 
 CREATE VIEW v_error_stats AS
-SELECT concat_ws('/', s.datname, s.sqlstate) AS id,
+SELECT jsonb_build_array(s.datname, s.sqlstate)::text AS id,
        to_jsonb(s) AS data
 FROM error_stats() s;
 
 COMMENT ON VIEW v_error_stats IS 'error_stats() as id and data';
 
 CREATE VIEW v_slow_queries AS
-SELECT concat_ws('/', extract(epoch FROM s.finished_at), s.queryid,
-                 row_number() OVER ()) AS id,
+SELECT md5(to_jsonb(s)::text) AS id,
        to_jsonb(s) || jsonb_build_object('queryid', s.queryid::text) AS data
 FROM slow_queries(512) s;
 
@@ -221,7 +233,14 @@ COMMENT ON VIEW v_slow_queries IS 'slow_queries() as id and data';
 -- the statements of others for pg_read_all_stats, which pg_monitor is part of.
 --
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @extschema@ FROM PUBLIC;
+REVOKE ALL ON FUNCTION query_counters() FROM PUBLIC;
+REVOKE ALL ON FUNCTION query_stats() FROM PUBLIC;
+REVOKE ALL ON FUNCTION operation_stats() FROM PUBLIC;
+REVOKE ALL ON FUNCTION error_stats() FROM PUBLIC;
+REVOKE ALL ON FUNCTION slow_queries(integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION reset_metrics(text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION metrics() FROM PUBLIC;
+REVOKE ALL ON FUNCTION export_metrics(text) FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA @extschema@ TO pg_monitor, pg_read_all_stats;
 

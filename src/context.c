@@ -14,9 +14,10 @@
  * made last is shared by reference until a setting changes or a comment
  * differs, and a statement of an unchanged session pays a comparison.
  *
- * The settings of the application are looked up by name, which is too dear for
- * every statement: only when a slow or failed one is recorded, which is before
- * its transaction ends.
+ * The settings of the application are the exception: they are looked up by
+ * name, which is too dear for every statement, and so only when a slow or
+ * failed one is recorded.  That is before its transaction ends, but a portal
+ * that outlives a change of them is recorded with the new values.
  *
  * Everything is in memory of this process but the counter of what was cut.
  * Nothing here raises an error: if memory is short, the context is empty.
@@ -56,13 +57,20 @@ static ContextShared *shared = NULL;
 
 static SourceList sources[2];
 
-/* The context of no application at all; never freed */
-static FobsContext empty_context = {1};
+/* The context of no application at all; its first reference is for ever */
+static FobsContext empty_context = {2};
 
-/* The context last made, and the settings it was made from */
-static FobsContext *latest = NULL;
-static uint64 latest_generation = 0;
+/*
+ * The context last made.  It is stale, which is to say not the next
+ * statement's, if a setting has changed since (guc.c) or if its operation is
+ * that of a comment.
+ */
+FobsContext *fobs_context_latest = &empty_context;
+bool		fobs_context_stale = true;
+
+/* It is what the settings say now, but for the operation of a comment */
 static bool latest_from_comment = false;
+static uint64 latest_generation = 0;
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -143,10 +151,16 @@ fobs_context_sources_assign(FobsSource source, const char *names)
 }
 
 static void
+count_truncated(bool complete)
+{
+	if (!complete)
+		pg_atomic_fetch_add_u64(&shared->truncated, 1);
+}
+
+static void
 copy_value(char *dst, size_t size, const char *src)
 {
-	if (!fobs_label_copy(dst, size, src, strlen(src)))
-		pg_atomic_fetch_add_u64(&shared->truncated, 1);
+	count_truncated(fobs_label_copy(dst, size, src, strlen(src)));
 }
 
 /* The operation that the statement's comment names, if any. */
@@ -167,10 +181,12 @@ operation_from_comment(const char *query, int query_len, char *value)
 	return false;
 }
 
+/* Makes a context; the operation is the comment's, unless that is NULL. */
 static FobsContext *
-make_context(const char *operation)
+make_context(const char *comment)
 {
 	FobsContext *context;
+	FobsOperationKey *key;
 
 	context = MemoryContextAllocExtended(TopMemoryContext,
 										 sizeof(FobsContext),
@@ -178,13 +194,17 @@ make_context(const char *operation)
 	if (context == NULL)
 		return NULL;
 	context->refcount = 1;
-	if (operation[0] != '\0')
+	key = &context->operation;
+	if (comment != NULL)
+		count_truncated(fobs_label_copy_decoded(key->operation,
+												FOBS_OPERATION_SIZE,
+												comment, strlen(comment)));
+	else
+		copy_value(key->operation, FOBS_OPERATION_SIZE, fobs_operation_name);
+	if (key->operation[0] != '\0')
 	{
-		context->operation.database = fobs_counters_database();
-		copy_value(context->operation.operation, FOBS_OPERATION_SIZE,
-				   operation);
-		copy_value(context->operation.type, FOBS_OPERATION_TYPE_SIZE,
-				   fobs_operation_type);
+		key->database = fobs_counters_database();
+		copy_value(key->type, FOBS_OPERATION_TYPE_SIZE, fobs_operation_type);
 	}
 	copy_value(context->request_id, FOBS_ID_SIZE, fobs_request_id);
 	copy_value(context->user_id, FOBS_ID_SIZE, fobs_user_id);
@@ -192,66 +212,65 @@ make_context(const char *operation)
 	return context;
 }
 
+/*
+ * Makes the context of settings and, unless it is NULL, the operation of a
+ * comment the latest one.
+ */
 static void
-set_latest(FobsContext *context, bool from_comment)
+set_latest(const char *comment)
 {
-	if (latest != NULL)
-		fobs_context_release(latest);
-	latest = context;
-	latest_generation = fobs_context_generation;
-	latest_from_comment = from_comment;
+	FobsContext *context;
+
+	context = make_context(comment);
+	if (context == NULL)
+	{
+		context = &empty_context;
+		context->refcount++;
+	}
+	fobs_context_release(fobs_context_latest);
+	fobs_context_latest = context;
+	latest_from_comment = comment != NULL;
+}
+
+/* Is the latest context's operation that of this comment? */
+static bool
+latest_has_operation(const char *comment)
+{
+	char		operation[FOBS_OPERATION_SIZE];
+
+	fobs_label_copy_decoded(operation, sizeof(operation), comment,
+							strlen(comment));
+	return strcmp(fobs_context_latest->operation.operation, operation) == 0;
 }
 
 /*
- * The context of a statement that starts now; query is its text, of query_len
- * bytes.  To be given back by fobs_context_release().  This process must have
- * attached to the counters.
+ * The rarer part of fobs_context_capture(): settings have changed, or the
+ * statement or the one before may have a comment.
  */
-FobsContext *
-fobs_context_capture(const char *query, int query_len)
+void
+fobs_context_renew(const char *query, int query_len)
 {
 	char		comment[COMMENT_VALUE_SIZE];
-	bool		from_comment;
-	bool		unchanged = latest_generation == fobs_context_generation;
+	bool		changed = fobs_context_generation != latest_generation;
 
-	from_comment = fobs_operation_name[0] == '\0' &&
-		operation_from_comment(query, query_len, comment);
-
-	if (from_comment)
+	if (fobs_operation_name[0] == '\0' &&
+		operation_from_comment(query, query_len, comment))
 	{
-		char		operation[FOBS_OPERATION_SIZE];
-
-		fobs_label_copy(operation, sizeof(operation), comment,
-						strlen(comment));
-		unchanged = unchanged && latest_from_comment &&
-			strcmp(latest->operation.operation, operation) == 0;
+		if (changed || !latest_from_comment || !latest_has_operation(comment))
+			set_latest(comment);
 	}
-	else
-		unchanged = unchanged && !latest_from_comment;
+	else if (changed || latest_from_comment)
+		set_latest(NULL);
 
-	if (!unchanged)
-	{
-		FobsContext *context;
-
-		context = make_context(from_comment ? comment : fobs_operation_name);
-		if (context == NULL)
-		{
-			empty_context.refcount++;
-			return &empty_context;
-		}
-		set_latest(context, from_comment);
-	}
-	latest->refcount++;
-	return latest;
+	latest_generation = fobs_context_generation;
+	fobs_context_stale = latest_from_comment;
 }
 
-/* Gives back a captured context. */
+/* Frees a context that nobody holds any more. */
 void
-fobs_context_release(FobsContext *context)
+fobs_context_free(FobsContext *context)
 {
-	Assert(context->refcount > 0);
-	if (--context->refcount == 0)
-		pfree(context);
+	pfree(context);
 }
 
 /* The first of an application's settings that has a value. */

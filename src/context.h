@@ -11,6 +11,7 @@
 #define FRAISEQL_OBS_CONTEXT_H
 
 #include "operations.h"
+#include "sqlcommenter.h"
 
 /* Bytes of an identifier with its zero; longer ones are cut */
 #define FOBS_ID_SIZE	129
@@ -41,11 +42,38 @@ extern void fobs_context_shmem_startup(void);
 extern bool fobs_context_sources_check(const char *names);
 extern void fobs_context_sources_assign(FobsSource source, const char *names);
 
-extern FobsContext *fobs_context_capture(const char *query, int query_len);
-extern void fobs_context_release(FobsContext *context);
+/* The context last made; see fobs_context_capture() */
+extern FobsContext *fobs_context_latest;
+extern bool fobs_context_stale;
+
+extern void fobs_context_renew(const char *query, int query_len);
+extern void fobs_context_free(FobsContext *context);
 extern void fobs_context_user_id(const FobsContext *context, char *user_id);
 extern void fobs_context_tenant_id(const FobsContext *context,
 								   char *tenant_id);
 extern uint64 fobs_context_truncated(void);
+
+/*
+ * The context of a statement that starts now; query is its text, of query_len
+ * bytes.  To be given back by fobs_context_release().  This process must have
+ * attached to the counters.
+ */
+static inline FobsContext *
+fobs_context_capture(const char *query, int query_len)
+{
+	if (unlikely(fobs_context_stale) ||
+		fobs_sqlcommenter_possible(query, query_len))
+		fobs_context_renew(query, query_len);
+	fobs_context_latest->refcount++;
+	return fobs_context_latest;
+}
+
+/* Gives back a captured context. */
+static inline void
+fobs_context_release(FobsContext *context)
+{
+	if (--context->refcount == 0)
+		fobs_context_free(context);
+}
 
 #endif							/* FRAISEQL_OBS_CONTEXT_H */

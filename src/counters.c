@@ -88,6 +88,7 @@ static PaddedCounterSlot *slots = NULL;
 
 /* This process's slot, once it has attached */
 static CounterSlot *my_slot = NULL;
+bool		fobs_counters_attached = false;
 
 #define SLOTS_OFFSET	TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(CountersShared))
 
@@ -230,6 +231,7 @@ fold_slot(int code, Datum arg)
 	if (slot == NULL)
 		return;
 	my_slot = NULL;
+	fobs_counters_attached = false;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	departed = (uint64 *) &shared->databases[slot->database - 1].departed;
@@ -242,17 +244,12 @@ fold_slot(int code, Datum arg)
 	LWLockRelease(shared->lock);
 }
 
-/*
- * Gives this process its slot, if it has none yet.  Returns whether it has
- * one now: processes that are in no database have not.
- */
+/* The rarer part of fobs_counters_attach(). */
 bool
-fobs_counters_attach(void)
+fobs_counters_attach_slot(void)
 {
 	char		name[FOBS_DATNAME_SIZE];
 
-	if (likely(my_slot != NULL))
-		return true;
 	if (shared == NULL || MyProc == NULL || !OidIsValid(MyDatabaseId) ||
 		MyProcNumber < 0 || MyProcNumber >= MaxBackends ||
 		proc_exit_inprogress || !my_database_name(name))
@@ -263,6 +260,7 @@ fobs_counters_attach(void)
 	my_slot = &slots[MyProcNumber].slot;
 	my_slot->database = register_database(MyDatabaseId, name) + 1;
 	LWLockRelease(shared->lock);
+	fobs_counters_attached = true;
 	return true;
 }
 
@@ -276,15 +274,14 @@ fobs_counters_database(void)
 
 /* Counts one statement that ended; this process must have attached. */
 void
-fobs_counters_count(uint64 duration_ns, uint64 rows, bool slow)
+fobs_counters_count(const FobsObservation *observation)
 {
 	CounterSlot *slot = my_slot;
 
-	add_field(slot, COUNTERS_FIELD(durations) +
-			  fobs_histogram_cell(duration_ns), 1);
-	add_field(slot, COUNTERS_FIELD(duration_ns), duration_ns);
-	add_field(slot, COUNTERS_FIELD(rows), rows);
-	if (slow)
+	add_field(slot, COUNTERS_FIELD(durations) + observation->cell, 1);
+	add_field(slot, COUNTERS_FIELD(duration_ns), observation->duration_ns);
+	add_field(slot, COUNTERS_FIELD(rows), observation->rows);
+	if (observation->slow)
 		add_field(slot, COUNTERS_FIELD(slow), 1);
 }
 
@@ -333,7 +330,6 @@ fobs_counters_snapshot(FobsDatabaseSnapshot *snapshot)
 		uint64	   *total = (uint64 *) &snapshot[i].counters;
 		const uint64 *baseline = (const uint64 *) &entry->baseline;
 
-		snapshot[i].oid = entry->oid;
 		strlcpy(snapshot[i].name, entry->name, FOBS_DATNAME_SIZE);
 		sum_database(i, &snapshot[i].counters);
 		for (int field = 0; field < COUNTERS_FIELDS; field++)

@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 
 #include "histogram.h"
+#include "observation.h"
 
 /* Bytes of a database name as a label, with its terminating zero */
 #define FOBS_DATNAME_SIZE	(NAMEDATALEN * 3)
@@ -34,7 +35,6 @@ typedef struct FobsCounters
 /* One database's line of a snapshot */
 typedef struct FobsDatabaseSnapshot
 {
-	Oid			oid;
 	char		name[FOBS_DATNAME_SIZE];	/* UTF-8 */
 	FobsCounters counters;		/* since the last reset */
 } FobsDatabaseSnapshot;
@@ -44,10 +44,21 @@ extern void fobs_counters_shmem_startup(void);
 extern void fobs_counters_require(void);
 
 /* This process */
-extern bool fobs_counters_attach(void);
+extern bool fobs_counters_attached;
+extern bool fobs_counters_attach_slot(void);
 extern int	fobs_counters_database(void);
-extern void fobs_counters_count(uint64 duration_ns, uint64 rows, bool slow);
+extern void fobs_counters_count(const FobsObservation *observation);
 extern void fobs_counters_count_planning(uint64 planning_ns);
+
+/*
+ * Gives this process its slot, if it has none yet.  Returns whether it has
+ * one now: processes that are in no database have not.
+ */
+static inline bool
+fobs_counters_attach(void)
+{
+	return likely(fobs_counters_attached) || fobs_counters_attach_slot();
+}
 
 /* All processes */
 extern int	fobs_counters_snapshot(FobsDatabaseSnapshot *snapshot);

@@ -10,14 +10,17 @@
  * client report errors of their statements through hooks.c instead.
  *
  * We look at the messages by wrapping the process's PQcommMethods.  The usual
- * emit_log_hook is not called for messages that the server log leaves out (log_min_messages
- * = fatal), and executor hooks do not see the parser's errors.  The wrapper
- * reads ErrorResponse messages and passes everything on unchanged.
+ * emit_log_hook is not called for messages that the server log leaves out
+ * (log_min_messages = fatal), and executor hooks do not see the parser's
+ * errors.  The wrapper reads ErrorResponse messages and passes everything on
+ * unchanged.
  *
  * The table is a fixed array with open addressing, used without any lock and
  * without allocating: an error may be raised anywhere, out of memory and with
  * locks held.  A kind of error claims a place for good by setting its key;
- * its count is atomic.  Kinds that find no place are counted as "other".
+ * its count is atomic.  A kind that finds no place is counted as an "other"
+ * of its database.  Anybody can make up SQLSTATEs (RAISE), so those that
+ * PostgreSQL does not define may take only some of the places.
  *
  *-------------------------------------------------------------------------
  */
@@ -40,6 +43,9 @@
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_error_stats);
 
+/* Places that made-up SQLSTATEs may take */
+#define MAX_MADE_UP		128
+
 /* All fields are atomic */
 typedef struct ErrorEntry
 {
@@ -50,13 +56,16 @@ typedef struct ErrorEntry
 
 typedef struct ErrorsShared
 {
-	ErrorEntry	other;			/* key stays 0 */
+	pg_atomic_uint32 nmade_up;	/* places taken by made-up SQLSTATEs */
 	ErrorEntry	entries[FOBS_MAX_ERRORS];
+	ErrorEntry	others[FOBS_MAX_DATABASES]; /* by entry of counters.c */
 } ErrorsShared;
 
 static ErrorsShared *shared = NULL;
 
 int			fobs_errors_last_sent = 0;
+
+static void (*error_on_send) (int sqlstate);
 
 static const PQcommMethods *prev_comm_methods;
 static PQcommMethods comm_methods;
@@ -76,6 +85,12 @@ init_entry(ErrorEntry *entry)
 	pg_atomic_init_u64(&entry->last_error, 0);
 }
 
+static uint64
+error_key(int database, int sqlstate)
+{
+	return ((uint64) (database + 1) << 32) | (uint32) sqlstate;
+}
+
 /* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
 void
 fobs_errors_shmem_startup(void)
@@ -86,35 +101,65 @@ fobs_errors_shmem_startup(void)
 							 &found);
 	if (found)
 		return;
-	init_entry(&shared->other);
+	pg_atomic_init_u32(&shared->nmade_up, 0);
 	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
 		init_entry(&shared->entries[i]);
+	for (int i = 0; i < FOBS_MAX_DATABASES; i++)
+	{
+		init_entry(&shared->others[i]);
+		pg_atomic_write_u64(&shared->others[i].key, error_key(i, 0));
+	}
 }
 
-static uint64
-error_key(int database, int sqlstate)
+static bool
+is_made_up(int sqlstate)
 {
-	return ((uint64) (database + 1) << 32) | (uint32) sqlstate;
+	return fobs_condition_name(unpack_sql_state(sqlstate)) == NULL;
+}
+
+/*
+ * Claims a free place for a kind of error; false if somebody was faster or it
+ * may have none.  Made-up ones are counted after the fact, so a few more than
+ * MAX_MADE_UP may get in at the same moment.
+ */
+static bool
+claim_entry(ErrorEntry *entry, uint64 key, int sqlstate)
+{
+	uint64		expected = 0;
+	bool		made_up = is_made_up(sqlstate);
+
+	if (made_up && pg_atomic_read_u32(&shared->nmade_up) >= MAX_MADE_UP)
+		return false;
+	if (!pg_atomic_compare_exchange_u64(&entry->key, &expected, key))
+		return expected == key;
+	if (made_up)
+		pg_atomic_fetch_add_u32(&shared->nmade_up, 1);
+	return true;
 }
 
 /* Finds or claims the place of a kind of error. */
 static ErrorEntry *
-find_entry(uint64 key)
+find_entry(int database, int sqlstate)
 {
+	uint64		key = error_key(database, sqlstate);
 	uint32		start = murmurhash32((uint32) (key ^ (key >> 32)));
 
-	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
+	for (int i = 0; sqlstate != 0 && i < FOBS_MAX_ERRORS; i++)
 	{
 		ErrorEntry *entry = &shared->entries[(start + i) % FOBS_MAX_ERRORS];
 		uint64		current = pg_atomic_read_u64(&entry->key);
 
-		if (current == 0 &&
-			pg_atomic_compare_exchange_u64(&entry->key, &current, key))
-			return entry;
 		if (current == key)
 			return entry;
+		if (current == 0)
+		{
+			if (claim_entry(entry, key, sqlstate))
+				return entry;
+			if (pg_atomic_read_u64(&entry->key) == 0)
+				break;
+		}
 	}
-	return &shared->other;
+	return &shared->others[database];
 }
 
 /*
@@ -126,9 +171,9 @@ fobs_errors_count(int sqlstate)
 {
 	ErrorEntry *entry;
 
-	if (!fobs_enabled || !fobs_metrics_enabled || !fobs_counters_attach())
+	if (!fobs_counting || !fobs_counters_attach())
 		return;
-	entry = find_entry(error_key(fobs_counters_database(), sqlstate));
+	entry = find_entry(fobs_counters_database(), sqlstate);
 	pg_atomic_fetch_add_u64(&entry->errors, 1);
 	pg_atomic_write_u64(&entry->last_error, (uint64) GetCurrentTimestamp());
 }
@@ -155,26 +200,37 @@ error_response_sqlstate(const char *body, size_t len)
 	return 0;
 }
 
+static pg_noinline int
+put_error_response(char msgtype, const char *s, size_t len)
+{
+	fobs_errors_last_sent = error_response_sqlstate(s, len);
+	if (fobs_errors_last_sent != 0)
+	{
+		fobs_errors_count(fobs_errors_last_sent);
+		error_on_send(fobs_errors_last_sent);
+	}
+	return prev_comm_methods->putmessage(msgtype, s, len);
+}
+
+/* Passes all but errors on at the price of a jump. */
 static int
 putmessage(char msgtype, const char *s, size_t len)
 {
-	if (unlikely(msgtype == 'E'))
-	{
-		fobs_errors_last_sent = error_response_sqlstate(s, len);
-		if (fobs_errors_last_sent != 0)
-			fobs_errors_count(fobs_errors_last_sent);
-	}
-	return prev_comm_methods->putmessage(msgtype, s, len);
+	if (likely(msgtype != 'E'))
+		return prev_comm_methods->putmessage(msgtype, s, len);
+	return put_error_response(msgtype, s, len);
 }
 
 /*
  * Starts looking at the messages to clients.  From the postmaster, so that
  * its children inherit it; a parallel worker replaces the methods with its
- * own, and its leader sends what is to be sent.
+ * own, and its leader sends what is to be sent.  "on_send" is told of each
+ * error that is about to be sent, before its transaction is aborted.
  */
 void
-fobs_errors_install(void)
+fobs_errors_install(void (*on_send) (int sqlstate))
 {
+	error_on_send = on_send;
 	prev_comm_methods = PqCommMethods;
 	comm_methods = *PqCommMethods;
 	comm_methods.putmessage = putmessage;
@@ -186,15 +242,15 @@ read_entry(ErrorEntry *entry, FobsErrorSnapshot *snapshot)
 {
 	uint64		key = pg_atomic_read_u64(&entry->key);
 
-	snapshot->database = key == 0 ? FOBS_DATABASE_OTHER : (int) (key >> 32) - 1;
+	snapshot->database = (int) (key >> 32) - 1;
 	snapshot->sqlstate = (int) (uint32) key;
 	snapshot->errors = pg_atomic_read_u64(&entry->errors);
 	snapshot->last_error = (TimestampTz) pg_atomic_read_u64(&entry->last_error);
 }
 
 /*
- * Copies what was counted into an array of FOBS_MAX_ERRORS + 1; returns how
- * many kinds of error there are.  "other", if used, has sqlstate 0.
+ * Copies what was counted into an array of FOBS_ERRORS_SNAPSHOT_SIZE; returns
+ * how many kinds of error there are.  Those with sqlstate 0 are "other".
  */
 int
 fobs_errors_snapshot(FobsErrorSnapshot *snapshot)
@@ -206,8 +262,11 @@ fobs_errors_snapshot(FobsErrorSnapshot *snapshot)
 		if (pg_atomic_read_u64(&shared->entries[i].errors) > 0)
 			read_entry(&shared->entries[i], &snapshot[n++]);
 	}
-	if (pg_atomic_read_u64(&shared->other.errors) > 0)
-		read_entry(&shared->other, &snapshot[n++]);
+	for (int i = 0; i < FOBS_MAX_DATABASES; i++)
+	{
+		if (pg_atomic_read_u64(&shared->others[i].errors) > 0)
+			read_entry(&shared->others[i], &snapshot[n++]);
+	}
 	return n;
 }
 
@@ -215,7 +274,11 @@ fobs_errors_snapshot(FobsErrorSnapshot *snapshot)
 uint64
 fobs_errors_overflow(void)
 {
-	return pg_atomic_read_u64(&shared->other.errors);
+	uint64		overflow = 0;
+
+	for (int i = 0; i < FOBS_MAX_DATABASES; i++)
+		overflow += pg_atomic_read_u64(&shared->others[i].errors);
+	return overflow;
 }
 
 /* Starts counting anew; the kinds of error keep their places. */
@@ -224,14 +287,15 @@ fobs_errors_reset(void)
 {
 	for (int i = 0; i < FOBS_MAX_ERRORS; i++)
 		pg_atomic_write_u64(&shared->entries[i].errors, 0);
-	pg_atomic_write_u64(&shared->other.errors, 0);
+	for (int i = 0; i < FOBS_MAX_DATABASES; i++)
+		pg_atomic_write_u64(&shared->others[i].errors, 0);
 }
 
 #define ERROR_COLUMNS	5
 
 /*
  * error_stats(): datname, sqlstate, condition_name (NULL if it has none),
- * errors, last_error; "other" has neither database nor condition.
+ * errors, last_error.  The sqlstate "other" has no condition.
  */
 Datum
 fraiseql_obs_error_stats(PG_FUNCTION_ARGS)
@@ -245,7 +309,7 @@ fraiseql_obs_error_stats(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	databases = palloc(FOBS_MAX_DATABASES * FOBS_DATNAME_SIZE);
-	errors = palloc((FOBS_MAX_ERRORS + 1) * sizeof(FobsErrorSnapshot));
+	errors = palloc(FOBS_ERRORS_SNAPSHOT_SIZE * sizeof(FobsErrorSnapshot));
 	nerrors = fobs_errors_snapshot(errors);
 	fobs_counters_databases(databases, NULL);
 	for (int i = 0; i < nerrors; i++)
@@ -257,9 +321,7 @@ fraiseql_obs_error_stats(PG_FUNCTION_ARGS)
 		Datum		values[ERROR_COLUMNS] = {0};
 		bool		nulls[ERROR_COLUMNS] = {0};
 
-		nulls[0] = error->sqlstate == 0;
-		if (!nulls[0])
-			values[0] = fobs_label_datum(databases[error->database]);
+		values[0] = fobs_label_datum(databases[error->database]);
 		values[1] = CStringGetTextDatum(sqlstate);
 		nulls[2] = name == NULL;
 		if (!nulls[2])

@@ -10,7 +10,9 @@
 
 #include "datatype/timestamp.h"
 
-/* One (database, SQLSTATE); sqlstate is 0 for "other" */
+#include "counters.h"
+
+/* One (database, SQLSTATE); sqlstate is 0 for its "other" */
 typedef struct FobsErrorSnapshot
 {
 	int			database;		/* entry of counters.c */
@@ -23,10 +25,11 @@ typedef struct FobsErrorSnapshot
 extern int	fobs_errors_last_sent;
 
 #define FOBS_MAX_ERRORS 512		/* kinds of error told apart */
+#define FOBS_ERRORS_SNAPSHOT_SIZE (FOBS_MAX_ERRORS + FOBS_MAX_DATABASES)
 
 extern void fobs_errors_shmem_request(void);
 extern void fobs_errors_shmem_startup(void);
-extern void fobs_errors_install(void);
+extern void fobs_errors_install(void (*on_send) (int sqlstate));
 extern void fobs_errors_count(int sqlstate);
 extern int	fobs_errors_snapshot(FobsErrorSnapshot *snapshot);
 extern uint64 fobs_errors_overflow(void);

@@ -31,7 +31,7 @@
 
 PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs",.version = FRAISEQL_OBS_VERSION);
 
-void		_PG_init(void);
+PGDLLEXPORT void _PG_init(void);
 
 static shmem_request_hook_type prev_shmem_request = NULL;
 static shmem_startup_hook_type prev_shmem_startup = NULL;
@@ -43,6 +43,7 @@ shmem_request(void)
 		prev_shmem_request();
 
 	fobs_counters_shmem_request();
+	fobs_series_pins_shmem_request();
 	fobs_queries_shmem_request();
 	fobs_operations_shmem_request();
 	fobs_errors_shmem_request();
@@ -59,6 +60,7 @@ shmem_startup(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	fobs_counters_shmem_startup();
+	fobs_series_pins_shmem_startup();
 	fobs_queries_shmem_startup();
 	fobs_operations_shmem_startup();
 	fobs_errors_shmem_startup();
@@ -83,5 +85,4 @@ _PG_init(void)
 	shmem_startup_hook = shmem_startup;
 
 	fobs_hooks_install();
-	fobs_errors_install();
 }

@@ -30,8 +30,9 @@
  * The main switch, and the one of metrics.  With either off, statements are
  * not counted; what was counted stays and can be read.
  */
-bool		fobs_enabled;
-bool		fobs_metrics_enabled;
+static bool enabled;
+static bool metrics_enabled;
+bool		fobs_counting = false;
 
 /*
  * From which duration on a statement is slow.  Administrators who want to see
@@ -96,9 +97,22 @@ assign_slow_query_threshold(double newval, void *extra)
 }
 
 static void
+assign_enabled(bool newval, void *extra)
+{
+	fobs_counting = newval && metrics_enabled;
+}
+
+static void
+assign_metrics_enabled(bool newval, void *extra)
+{
+	fobs_counting = newval && enabled;
+}
+
+static void
 assign_context(const char *newval, void *extra)
 {
 	fobs_context_generation++;
+	fobs_context_stale = true;
 }
 
 static bool
@@ -145,7 +159,8 @@ warn_environment(const char *variable, const char *value, const char *range)
  */
 static void
 define_bool(const char *name, const char *variable,
-			const char *description, bool *storage, bool boot_value)
+			const char *description, bool *storage, bool boot_value,
+			GucBoolAssignHook assign)
 {
 	const char *value = env_value(variable);
 	bool		seeded = value != NULL;
@@ -164,7 +179,7 @@ define_bool(const char *name, const char *variable,
 	}
 
 	DefineCustomBoolVariable(name, description, NULL, storage, boot_value,
-							 PGC_SUSET, 0, NULL, NULL, NULL);
+							 PGC_SUSET, 0, NULL, assign, NULL);
 	if (seeded)
 		SetConfigOption(name, boot_value ? "on" : "off",
 						PGC_POSTMASTER, PGC_S_ENV_VAR);
@@ -222,15 +237,15 @@ fobs_guc_init(void)
 {
 	define_bool("fraiseql_obs.enabled", "FRAISEQL_OBSERVABILITY_ENABLED",
 				"Enables everything that this extension observes.",
-				&fobs_enabled, true);
+				&enabled, true, assign_enabled);
 	define_bool("fraiseql_obs.metrics_enabled", "FRAISEQL_METRICS_ENABLED",
 				"Enables counting statements and errors.",
-				&fobs_metrics_enabled, true);
+				&metrics_enabled, true, assign_metrics_enabled);
 	define_slow_query_threshold();
 	define_bool("fraiseql_obs.include_query_bodies",
 				"FRAISEQL_INCLUDE_QUERY_BODIES",
 				"Enables keeping and logging the text of slow and failed statements.",
-				&fobs_include_query_bodies, false);
+				&fobs_include_query_bodies, false, NULL);
 	DefineCustomIntVariable("fraiseql_obs.slow_query_log_rate",
 							"Sets how many slow statements a second are logged.",
 							NULL,

@@ -17,8 +17,9 @@ typedef enum FobsTrack
 	FOBS_TRACK_ALL
 } FobsTrack;
 
-extern bool fobs_enabled;
-extern bool fobs_metrics_enabled;
+/* Both "enabled" and "metrics_enabled" are on */
+extern bool fobs_counting;
+
 extern uint64 fobs_slow_query_threshold_ns;
 extern bool fobs_include_query_bodies;
 extern int	fobs_slow_query_log_rate;

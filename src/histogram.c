@@ -23,7 +23,6 @@
 
 #include <math.h>
 
-#include "port/pg_bitutils.h"
 #include "utils/float.h"
 
 #include "histogram.h"
@@ -34,10 +33,10 @@
 	(unit) * 5 / 2, (unit) * 3, (unit) * 7 / 2, (unit) * 4, \
 	(unit) * 5, (unit) * 6, (unit) * 7, (unit) * 8, (unit) * 10
 
-#define LAST_CELL	(FOBS_HISTOGRAM_CELLS - 1)
+#define LAST_CELL	FOBS_HISTOGRAM_LAST_CELL
 
 /* Upper bounds in nanoseconds; the last cell has none */
-static const uint64 upper_ns[LAST_CELL] = {
+const uint64 fobs_histogram_upper_ns[LAST_CELL] = {
 	UINT64CONST(1000),
 	DECADE(UINT64CONST(1000)),
 	DECADE(UINT64CONST(10000)),
@@ -78,19 +77,7 @@ const char *const fobs_histogram_export_text[FOBS_EXPORT_BOUNDS + 1] = {
 	"0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"
 };
 
-/*
- * Where to start looking: the cell of the shortest duration that has a given
- * highest bit and the given two bits below it.
- */
-static uint8 first_cell[64 * 4];
-
-static int
-slot_of(uint64 ns)
-{
-	int			bit = pg_leftmost_one_pos64(ns);
-
-	return bit * 4 + (int) ((ns >> (bit - 2)) & 3);
-}
+uint8		fobs_histogram_first_cell[64 * 4];
 
 /* Fills the tables. */
 void
@@ -103,36 +90,11 @@ fobs_histogram_init(void)
 			uint64		shortest = (UINT64CONST(4) + quarter) << (bit - 2);
 			int			cell = 0;
 
-			while (cell < LAST_CELL && upper_ns[cell] < shortest)
+			while (cell < LAST_CELL && fobs_histogram_upper_ns[cell] < shortest)
 				cell++;
-			first_cell[bit * 4 + quarter] = cell;
+			fobs_histogram_first_cell[bit * 4 + quarter] = cell;
 		}
 	}
-}
-
-/* The cell that a duration falls into. */
-int
-fobs_histogram_cell(uint64 duration_ns)
-{
-	int			cell;
-
-	if (duration_ns <= upper_ns[0])
-		return 0;
-	if (duration_ns > upper_ns[LAST_CELL - 1])
-		return LAST_CELL;
-
-	/* at most two bounds lie between two starting points */
-	cell = first_cell[slot_of(duration_ns)];
-	while (upper_ns[cell] < duration_ns)
-		cell++;
-	return cell;
-}
-
-/* Upper bound of a cell, inclusive; the last one has none: UINT64_MAX. */
-uint64
-fobs_histogram_cell_upper_ns(int cell)
-{
-	return cell < LAST_CELL ? upper_ns[cell] : PG_UINT64_MAX;
 }
 
 /* How many durations a histogram holds. */
@@ -181,10 +143,10 @@ fobs_histogram_quantile(const FobsHistogram *histogram, double quantile)
 	}
 
 	if (cell == 0)
-		return (double) upper_ns[0] / 2;
+		return (double) fobs_histogram_upper_ns[0] / 2;
 	if (cell == LAST_CELL)
-		return (double) upper_ns[LAST_CELL - 1];
-	return (double) (upper_ns[cell - 1] + upper_ns[cell]) / 2;
+		return (double) fobs_histogram_upper_ns[LAST_CELL - 1];
+	return (double) (fobs_histogram_upper_ns[cell - 1] + fobs_histogram_upper_ns[cell]) / 2;
 }
 
 /*
@@ -200,7 +162,7 @@ fobs_histogram_cumulate(const FobsHistogram *histogram,
 
 	for (int bound = 0; bound < FOBS_EXPORT_BOUNDS; bound++)
 	{
-		while (upper_ns[cell] <= export_ns[bound])
+		while (fobs_histogram_upper_ns[cell] <= export_ns[bound])
 			seen += histogram->cells[cell++];
 		counts[bound] = seen;
 	}

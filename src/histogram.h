@@ -10,7 +10,10 @@
 #ifndef FRAISEQL_OBS_HISTOGRAM_H
 #define FRAISEQL_OBS_HISTOGRAM_H
 
+#include "port/pg_bitutils.h"
+
 #define FOBS_HISTOGRAM_CELLS	128
+#define FOBS_HISTOGRAM_LAST_CELL (FOBS_HISTOGRAM_CELLS - 1)
 
 /* Bounds that exports use, +Inf not counted; see fobs_histogram_export_text */
 #define FOBS_EXPORT_BOUNDS		14
@@ -22,8 +25,6 @@ typedef struct FobsHistogram
 } FobsHistogram;
 
 extern void fobs_histogram_init(void);
-extern int	fobs_histogram_cell(uint64 duration_ns);
-extern uint64 fobs_histogram_cell_upper_ns(int cell);
 extern uint64 fobs_histogram_count(const FobsHistogram *histogram);
 extern void fobs_histogram_add(FobsHistogram *to, const FobsHistogram *from);
 extern double fobs_histogram_quantile(const FobsHistogram *histogram,
@@ -33,5 +34,36 @@ extern void fobs_histogram_cumulate(const FobsHistogram *histogram,
 
 /* The bounds as every export prints them, "+Inf" last */
 extern const char *const fobs_histogram_export_text[FOBS_EXPORT_BOUNDS + 1];
+
+/* Upper bounds of the cells, inclusive; the last cell has none */
+extern const uint64 fobs_histogram_upper_ns[FOBS_HISTOGRAM_LAST_CELL];
+
+/*
+ * Where to start looking: the cell of the shortest duration that has a given
+ * highest bit and the given two bits below it.
+ */
+extern uint8 fobs_histogram_first_cell[64 * 4];
+
+/* The cell that a duration falls into. */
+static inline int
+fobs_histogram_cell(uint64 duration_ns)
+{
+	const uint64 *upper_ns = fobs_histogram_upper_ns;
+	int			bit;
+	int			cell;
+
+	if (duration_ns <= upper_ns[0])
+		return 0;
+	if (unlikely(duration_ns > upper_ns[FOBS_HISTOGRAM_LAST_CELL - 1]))
+		return FOBS_HISTOGRAM_LAST_CELL;
+
+	/* at most two bounds lie between two starting points */
+	bit = pg_leftmost_one_pos64(duration_ns);
+	cell = fobs_histogram_first_cell[bit * 4 +
+									 ((duration_ns >> (bit - 2)) & 3)];
+	while (upper_ns[cell] < duration_ns)
+		cell++;
+	return cell;
+}
 
 #endif							/* FRAISEQL_OBS_HISTOGRAM_H */

@@ -5,33 +5,36 @@
  *	  statement out.
  *
  * A Statement is what we know of one execution.  It is made when the executor
- * starts, hangs on the QueryDesc (found by its address), and goes when the
- * executor's memory goes, whoever frees that: portals, cursors and nested
- * statements interleave, so nothing about one of them is in a global.
+ * starts and hangs on the QueryDesc (found by its address), because portals,
+ * cursors and nested statements interleave.  It goes with ExecutorEnd, or,
+ * where that is never called because of an error, with the (sub)transaction.
  *
  * A statement is published, which means counted, exactly once:
  *	- a SELECT as soon as ExecutorRun has drained it, since a client that
  *	  leaves its portal open may never let it end;
  *	- what modifies data after ExecutorFinish, which fires its triggers;
- *	- one that fails when the error passes our hook, with its SQLSTATE;
+ *	- one that fails when its error is sent to the client, and a nested one
+ *	  when the (sub)transaction that it ran in is rolled back;
  *	- one that is running when its process is told to exit, and one that was
  *	  read in part, at exit;
- *	- what is left (a portal that was not read to its end) at ExecutorEnd, or
- *	  else when its memory is freed.
+ *	- what is left (a portal that was not read to its end) when it goes.
  * Its time is that spent in ExecutorRun and ExecutorFinish.  The clock is read
  * twice, at the start of the one and the end of the other; in between is
  * nothing.  A failing ExecutorStart is not timed: its time is that since the
- * client's message arrived.
+ * client's message arrived, or since the statement before it in the message.
  *
  * What is not counted: parallel workers, whose work is their leader's;
  * transaction control, SET and its kin, which would drown the rest; PREPARE,
  * EXECUTE and DEALLOCATE, as EXECUTE's statement is counted itself; EXPLAIN
  * without ANALYZE and what its planning runs.
  *
- * "depth" counts the planner, executor and utility calls around us; at depth 0
- * a statement is a client's own.  Every call is bracketed so that an error
- * takes it back.  SPI statements of a deferred trigger run at depth 0, too,
- * inside of COMMIT; they have no active portal.
+ * "current" is the client's statement that is being executed; whatever starts
+ * meanwhile is nested.  So no call of the executor has to be bracketed by
+ * PG_TRY: an error that a function handles leaves the client's statement
+ * alone, and one that is not handled is sent to the client, or at least ends
+ * the transaction, and either forgets "current".  What runs for nobody's
+ * portal (a deferred trigger inside of COMMIT, a function that a background
+ * process calls) is nested, too: it has no active portal.
  *
  * We never write to what we are given (other extensions read the query
  * identifier after us), never raise an error and never talk to the client.
@@ -41,6 +44,9 @@
  *	 statement we count; the FETCHes before and after it are counted.
  * - A portal that is run again after it was drained (a scrollable cursor read
  *	 backwards inside of a function) is counted for its first pass alone.
+ * - Functions in the arguments of EXECUTE run before its statement, and as if
+ *	 they were the client's.
+ * - The error of a process without a client has no SQLSTATE here.
  *
  *-------------------------------------------------------------------------
  */
@@ -52,6 +58,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
+#include "parser/analyze.h"
 #include "portability/instr_time.h"
 #include "storage/ipc.h"
 #include "tcop/dest.h"
@@ -66,11 +73,13 @@
 #include "counters.h"
 #include "errors.h"
 #include "guc.h"
+#include "histogram.h"
 #include "hooks.h"
 #include "label.h"
 #include "operations.h"
 #include "queries.h"
 #include "slowlog.h"
+#include "sqlcommenter.h"
 
 #define PROCESS_UTILITY_PARAMS \
 	PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, \
@@ -83,23 +92,20 @@
 typedef struct Statement
 {
 	/* executor statements only */
-	MemoryContextCallback callback; /* on es_query_cxt */
-	QueryDesc  *queryDesc;
-	struct Statement *next;		/* in its bucket, or in the free list */
-
-	int64		queryid;
-	Oid			userid;
-	bool		toplevel;
+	QueryDesc  *queryDesc;		/* NULL: the statement has failed */
+	struct Statement *next;		/* among those alive, or those free */
+	SubTransactionId subid;		/* which it belongs to */
+	bool		started;		/* ExecutorStart has returned */
 	bool		reads_only;		/* has nothing to do in ExecutorFinish */
 	bool		has_run;
-	bool		published;
-	FobsContext *context;
-	TimestampTz called_at;		/* when the client's message arrived */
 
-	uint64		started_ns;		/* clock at the start, 0: not running */
-	uint64		duration_ns;
-	uint64		planning_ns;
-	uint64		rows;
+	bool		toplevel;
+	bool		published;
+	int64		queryid;
+	Oid			userid;
+	FobsContext *context;		/* NULL: it is nested */
+	uint64		clock_ns;		/* when the clock was started, 0: it was not */
+	FobsObservation observation;	/* what is known of it so far */
 } Statement;
 
 /*
@@ -119,30 +125,39 @@ static const StatementText no_text = {NULL, 0};
 #define STATEMENTS_CHUNK	16
 
 /* Buckets of the table of statements; a power of two */
-#define STATEMENT_BUCKETS	64
+#define STATEMENT_BUCKETS	256
 
+/* Those that the executor knows, and those to be used */
 static Statement *buckets[STATEMENT_BUCKETS];
+static int	nstatements = 0;
 static Statement *free_statements = NULL;
 
-/* Calls around us; see banner */
-static int	depth = 0;
+/* The client's statement that is being executed; see banner */
+static Statement *current = NULL;
 
-/* Above 0: inside of an EXPLAIN that executes nothing */
+/* Above 0: inside of the planner; of an EXPLAIN that executes nothing */
+static int	planning = 0;
 static int	suppressed = 0;
 
-/* The client's statement that is running, for when the process must exit */
-static Statement *running = NULL;
 static bool exit_callback_registered = false;
+
+/* Some statement that this process has parsed may have a comment */
+static bool comments_seen = false;
 
 /* Time spent on planning the statement that will start next */
 static struct
 {
 	int64		queryid;
-	int			depth;
+	bool		toplevel;
 	uint64		planning_ns;
 }			planned;
 
+/* When the clock was last stopped, and in which message of the client */
+static uint64 last_stop_ns = 0;
+static TimestampTz last_stop_message = 0;
+
 /* Saved hook values */
+static post_parse_analyze_hook_type prev_post_parse_analyze = NULL;
 static planner_hook_type prev_planner = NULL;
 static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
@@ -159,44 +174,51 @@ now_ns(void)
 	return (uint64) INSTR_TIME_GET_NANOSEC(now);
 }
 
-/* Time since the client's message arrived, for what we do not time. */
-static uint64
-since_message_ns(void)
+/* Is a statement that is planned here the client's own? */
+static bool
+plans_toplevel(const char *query_string)
 {
-	int64		us = GetCurrentTimestamp() -
-	GetCurrentStatementStartTimestamp();
-
-	return us > 0 ? (uint64) us * 1000 : 0;
+	return current == NULL && planning == 0 &&
+		(query_string == debug_query_string || ActivePortal != NULL);
 }
 
 /* Is a statement that starts here the client's own? */
 static bool
 at_toplevel(void)
 {
-	return depth == 0 && (ActivePortal != NULL || MyProcPort == NULL);
+	return current == NULL && planning == 0 && ActivePortal != NULL;
 }
 
 /* Is a statement that starts here to be counted? */
-static bool
+static inline bool
 is_tracked(bool toplevel)
 {
-	if (!fobs_enabled || !fobs_metrics_enabled || suppressed > 0 ||
-		IsParallelWorker())
-		return false;
-	return fobs_track == FOBS_TRACK_ALL ||
-		(fobs_track == FOBS_TRACK_TOP && toplevel);
+	/* a parallel worker has no statement at top level */
+	if (toplevel)
+		return fobs_counting && fobs_track >= FOBS_TRACK_TOP;
+	return fobs_counting && fobs_track == FOBS_TRACK_ALL &&
+		suppressed == 0 && !IsParallelWorker();
 }
 
+/*
+ * The text of one statement of a string.  Comments before the first statement
+ * belong to it, which the server sees differently from version to version.
+ * What a rule has made of a statement (location -1) has no text of its own.
+ */
 static StatementText
 statement_text(const char *source, int location, int length)
 {
-	StatementText text = {NULL, 0};
+	StatementText text;
 
-	if (source != NULL)
+	if (source == NULL || location < 0)
+		return no_text;
+	if (location > 0 && fobs_sqlcommenter_only_comments(source, location))
 	{
-		text.start = source + Max(location, 0);
-		text.length = length;
+		length = length > 0 ? length + location : 0;
+		location = 0;
 	}
+	text.start = source + location;
+	text.length = length;
 	return text;
 }
 
@@ -208,109 +230,206 @@ text_length(StatementText text)
 	return text.length > 0 ? text.length : (int) strlen(text.start);
 }
 
+static bool
+only_reads(const QueryDesc *queryDesc)
+{
+	return queryDesc->operation == CMD_SELECT &&
+		!queryDesc->plannedstmt->hasModifyingCTE;
+}
+
+static StatementText
+executor_text(const QueryDesc *queryDesc)
+{
+	return statement_text(queryDesc->sourceText,
+						  queryDesc->plannedstmt->stmt_location,
+						  queryDesc->plannedstmt->stmt_len);
+}
+
 /*
  * Publishing
  */
 
-static void
-record_statement(Statement *statement, int sqlstate, bool slow,
-				 StatementText text)
+/* Keeps and logs a statement that was slow or has failed. */
+static pg_noinline void
+record_statement(const Statement *statement, int sqlstate, StatementText text)
 {
 	FobsSlowRecord record;
+	FobsContext *context = statement->context;
 
+	/* a nested statement's context is that of the client's around it */
+	if (context == NULL && current != NULL)
+		context = current->context;
+	if (context == NULL)
+	{
+		context = fobs_context_capture("", 0);
+		fobs_context_release(context);	/* stays, as the latest one */
+	}
 	record.userid = statement->userid;
 	record.queryid = statement->queryid;
-	record.duration_ns = statement->duration_ns;
-	record.rows = statement->rows;
+	record.duration_ns = statement->observation.duration_ns;
+	record.rows = statement->observation.rows;
 	record.sqlstate = sqlstate;
 	fobs_slowlog_add(&record,
 					 fobs_include_query_bodies ? text.start : NULL,
-					 text_length(text), statement->context, slow);
+					 text_length(text), context,
+					 statement->observation.slow);
+}
+
+static void
+publish_toplevel(Statement *statement, int sqlstate)
+{
+	FobsContext *context = statement->context;
+
+	fobs_counters_count(&statement->observation);
+	if (context->operation.operation[0] != '\0')
+		fobs_operations_count(&context->operation, &context->operation_ref,
+							  &statement->observation);
+
+	/* errors of clients are counted where they are sent; see errors.c */
+	if (unlikely(statement->observation.failed) &&
+		sqlstate != fobs_errors_last_sent)
+		fobs_errors_count(sqlstate);
 }
 
 /*
- * Counts a statement that has ended; sqlstate is 0 if it succeeded.  Called
- * while errors are being handled, too.
+ * Counts a statement that has ended.  If it failed, sqlstate is that of the
+ * error, or 0 if that is not known.  Returns whether the caller should also
+ * record it, with its text if that is still at hand.
  */
-static void
-publish(Statement *statement, int sqlstate, StatementText text)
+static bool
+publish(Statement *statement, bool failed, int sqlstate)
 {
-	FobsObservation observation;
+	FobsObservation *observation = &statement->observation;
 
 	statement->published = true;
 	if (!fobs_counters_attach())
-		return;
+		return false;
 
-	observation.duration_ns = statement->duration_ns;
-	observation.planning_ns = statement->planning_ns;
-	observation.rows = statement->rows;
-	observation.slow = statement->duration_ns >= fobs_slow_query_threshold_ns;
-	observation.failed = sqlstate != 0;
-	observation.called_at = statement->called_at;
-
+	observation->cell = fobs_histogram_cell(observation->duration_ns);
+	observation->slow =
+		observation->duration_ns >= fobs_slow_query_threshold_ns;
+	observation->failed = failed;
 	if (statement->toplevel)
-	{
-		FobsContext *context = statement->context;
-
-		fobs_counters_count(observation.duration_ns, observation.rows,
-							observation.slow);
-		if (context->operation.operation[0] != '\0')
-			fobs_operations_count(&context->operation,
-								  &context->operation_ref, &observation);
-
-		/* errors of clients are counted where they are sent; see errors.c */
-		if (observation.failed && whereToSendOutput != DestRemote &&
-			sqlstate != fobs_errors_last_sent)
-			fobs_errors_count(sqlstate);
-	}
+		publish_toplevel(statement, sqlstate);
 	fobs_queries_count(statement->userid, statement->queryid,
-					   statement->toplevel, &observation);
+					   statement->toplevel, observation);
 
-	/* an error that a function handles is its own business */
-	if (unlikely(observation.slow ||
-				 (observation.failed && statement->toplevel)))
-		record_statement(statement, sqlstate, observation.slow, text);
+	/* a nested error may be handled by the function: its own business */
+	return failed ? statement->toplevel : observation->slow;
 }
 
-/* Adds the time since the clock was started. */
-static void
+static inline void
+start_clock(Statement *statement)
+{
+	if (statement->clock_ns == 0)
+		statement->clock_ns = now_ns();
+	if (statement->toplevel)
+		current = statement;
+}
+
+/* Adds the time since the clock was started, if it was. */
+static inline void
 stop_clock(Statement *statement)
 {
-	if (statement->started_ns != 0)
+	if (statement->clock_ns != 0)
 	{
-		statement->duration_ns += now_ns() - statement->started_ns;
-		statement->started_ns = 0;
+		last_stop_ns = now_ns();
+		last_stop_message = statement->observation.called_at;
+		statement->observation.duration_ns +=
+			last_stop_ns - statement->clock_ns;
+		statement->clock_ns = 0;
 	}
+	if (current == statement)
+		current = NULL;
+}
+
+/* The time that a client's statement took which never started its clock. */
+static uint64
+untimed_ns(const Statement *statement)
+{
+	TimestampTz message = statement->observation.called_at;
+	int64		us;
+
+	if (!statement->toplevel)
+		return 0;
+	if (last_stop_message == message)
+		return now_ns() - last_stop_ns;
+	us = GetCurrentTimestamp() - message;
+	return us > 0 ? (uint64) us * 1000 : 0;
+}
+
+/* An executor statement has failed, in whichever of its parts. */
+static void
+fail_statement(Statement *statement, int sqlstate, StatementText text)
+{
+	if (!statement->started)
+		statement->observation.duration_ns = untimed_ns(statement);
+	stop_clock(statement);
+	if (!statement->published && publish(statement, true, sqlstate))
+		record_statement(statement, sqlstate, text);
+
+	/* it may be freed now, and something else be where it was */
+	statement->queryDesc = NULL;
+}
+
+/* An executor statement has succeeded, or was not read to its end. */
+static inline void
+finish_statement(Statement *statement, const QueryDesc *queryDesc)
+{
+	if (unlikely(publish(statement, false, 0)))
+		record_statement(statement, 0, executor_text(queryDesc));
 }
 
 /*
  * Publishes what is left when this process exits: the client's statement that
- * was running when it was told to (such an error, FATAL, passes none of our
- * hooks), and portals that were read in part.
+ * was being executed when it was told to, and portals that were read in part.
  */
 static void
 publish_rest(int code, Datum arg)
 {
-	if (running != NULL)
+	Statement  *statement = current;
+
+	if (statement != NULL)
 	{
-		stop_clock(running);
-		publish(running,
-				fobs_errors_last_sent != 0 ? fobs_errors_last_sent :
-				ERRCODE_CONNECTION_FAILURE,
-				no_text);
-		running = NULL;
+		int			sqlstate = fobs_errors_last_sent;
+
+		if (sqlstate == 0)
+			sqlstate = ERRCODE_CONNECTION_FAILURE;
+		stop_clock(statement);
+		if (!statement->published && publish(statement, true, sqlstate))
+			record_statement(statement, sqlstate, no_text);
 	}
 
 	for (int i = 0; i < STATEMENT_BUCKETS; i++)
 	{
-		for (Statement *statement = buckets[i]; statement != NULL;
+		for (statement = buckets[i]; statement != NULL;
 			 statement = statement->next)
 		{
 			stop_clock(statement);
-			if (statement->has_run && !statement->published)
-				publish(statement, 0, no_text);
+			if (statement->has_run && !statement->published &&
+				publish(statement, false, 0))
+				record_statement(statement, 0, no_text);
 		}
 	}
+}
+
+/*
+ * Gets this process ready to count; false if it cannot.  May read catalogs,
+ * so it is called where a statement starts and not where it has failed.
+ */
+static pg_noinline bool
+attach(void)
+{
+	if (!fobs_counters_attach())
+		return false;
+	if (!exit_callback_registered)
+	{
+		/* after attaching, so that it is called before the slot is folded */
+		before_shmem_exit(publish_rest, (Datum) 0);
+		exit_callback_registered = true;
+	}
+	fobs_label_prepare();
+	return true;
 }
 
 /*
@@ -318,76 +437,115 @@ publish_rest(int code, Datum arg)
  * process cannot count.
  */
 static bool
-begin_statement(Statement *statement, int64 queryid, bool toplevel,
-				StatementText text)
+begin_statement(Statement *statement, int64 queryid, bool toplevel)
 {
-	if (!fobs_counters_attach())
+	if (unlikely(!exit_callback_registered) && !attach())
 		return false;
-	if (unlikely(!exit_callback_registered))
-	{
-		/* after attaching, so that it is called before the slot is folded */
-		before_shmem_exit(publish_rest, (Datum) 0);
-		exit_callback_registered = true;
-	}
 
-	fobs_label_prepare();
-	fobs_errors_last_sent = 0;
+	statement->queryDesc = NULL;
+	statement->toplevel = toplevel;
+	statement->published = false;
 	statement->queryid = queryid;
 	statement->userid = GetUserId();
-	statement->toplevel = toplevel;
-	statement->has_run = false;
-	statement->published = false;
-	statement->context = fobs_context_capture(text.start,
-											  text_length(text));
-	statement->called_at = GetCurrentStatementStartTimestamp();
-	statement->started_ns = 0;
-	statement->duration_ns = 0;
-	statement->planning_ns = 0;
-	statement->rows = 0;
+	statement->clock_ns = 0;
+	statement->observation.duration_ns = 0;
+	statement->observation.planning_ns = 0;
+	statement->observation.rows = 0;
+	statement->observation.called_at = GetCurrentStatementStartTimestamp();
+	statement->context = NULL;
 	return true;
+}
+
+/*
+ * Captures the context of a client's statement that starts.  Its text is of
+ * interest only where texts have comments.
+ */
+static inline void
+begin_toplevel(Statement *statement, const char *source, int location,
+			   int length)
+{
+	StatementText text = no_text;
+
+	fobs_errors_last_sent = 0;
+	if (unlikely(comments_seen))
+		text = statement_text(source, location, length);
+	statement->context = fobs_context_capture(text.start, text_length(text));
+}
+
+/* Takes back what begin_statement() has taken. */
+static inline void
+end_statement(Statement *statement)
+{
+	if (statement->context != NULL)
+		fobs_context_release(statement->context);
+}
+
+/* Adds to the time that planning the next statement takes. */
+static void
+note_planning(int64 queryid, bool toplevel, uint64 planning_ns)
+{
+	if (toplevel && fobs_counters_attach())
+		fobs_counters_count_planning(planning_ns);
+
+	/* a rule may turn one statement into several, planned one by one */
+	if (planned.queryid != queryid || planned.toplevel != toplevel)
+	{
+		planned.queryid = queryid;
+		planned.toplevel = toplevel;
+		planned.planning_ns = 0;
+	}
+	planned.planning_ns += planning_ns;
 }
 
 /* Takes the time that planning this statement took, if it has just been. */
 static uint64
-take_planning_ns(int64 queryid)
+take_planning_ns(int64 queryid, bool toplevel)
 {
 	uint64		planning_ns = 0;
 
-	if (planned.queryid == queryid && planned.depth == depth)
+	if (planned.queryid == queryid && planned.toplevel == toplevel)
 		planning_ns = planned.planning_ns;
 	planned.planning_ns = 0;
 	return planning_ns;
 }
 
-/* Counts a statement that failed before it could run. */
+/*
+ * Counts a statement that failed while it was planned; with geterrcode(), so
+ * for use while the error is being handled.
+ */
 static void
-publish_failed_start(int64 queryid, bool toplevel, uint64 duration_ns,
-					 uint64 planning_ns, StatementText text)
+publish_failed_plan(const Query * parse, const char *query_string,
+					bool toplevel, uint64 planning_ns)
 {
 	Statement	statement;
 
-	if (!begin_statement(&statement, queryid, toplevel, text))
+	if (!begin_statement(&statement, (int64) parse->queryId, toplevel))
 		return;
-	statement.duration_ns = duration_ns;
-	statement.planning_ns = planning_ns;
-	publish(&statement, geterrcode(), text);
-	fobs_context_release(statement.context);
+	if (toplevel)
+		begin_toplevel(&statement, query_string, parse->stmt_location,
+					   parse->stmt_len);
+	statement.observation.duration_ns = planning_ns;
+	statement.observation.planning_ns = planning_ns;
+	if (publish(&statement, true, geterrcode()))
+		record_statement(&statement, geterrcode(),
+						 statement_text(query_string, parse->stmt_location,
+										parse->stmt_len));
+	end_statement(&statement);
 }
 
 /*
- * The table of statements that the executor knows
+ * The statements that the executor knows
  */
 
-static Statement **
+static inline Statement **
 bucket_of(const QueryDesc *queryDesc)
 {
 	uintptr_t	address = (uintptr_t) queryDesc;
 
-	return &buckets[((address >> 4) ^ (address >> 10)) &
-					(STATEMENT_BUCKETS - 1)];
+	return &buckets[(address >> 4 ^ address >> 12) & (STATEMENT_BUCKETS - 1)];
 }
 
-static Statement *
+static inline Statement *
 find_statement(const QueryDesc *queryDesc)
 {
 	Statement  *statement = *bucket_of(queryDesc);
@@ -397,25 +555,98 @@ find_statement(const QueryDesc *queryDesc)
 	return statement;
 }
 
-/* The last chance to publish, and the end of a Statement. */
-static void
-forget_statement(void *arg)
+/*
+ * Takes a Statement out of the table, where *link points to it, and back to
+ * the free ones.
+ */
+static inline void
+forget_statement(Statement **link)
 {
-	Statement  *statement = arg;
-	Statement **link = bucket_of(statement->queryDesc);
+	Statement  *statement = *link;
 
-	stop_clock(statement);
-	if (statement->has_run && !statement->published)
-		publish(statement, 0, no_text);
-	if (running == statement)
-		running = NULL;
-
-	while (*link != statement)
-		link = &(*link)->next;
 	*link = statement->next;
-	fobs_context_release(statement->context);
+	nstatements--;
+	if (current == statement)
+		current = NULL;
+	end_statement(statement);
 	statement->next = free_statements;
 	free_statements = statement;
+}
+
+/*
+ * Publishes a statement whose executor is gone, unless it has been.  It has
+ * failed if it was in the midst of something, for an error that was sent to
+ * nobody or that a function handles.
+ */
+static void
+publish_abandoned(Statement *statement)
+{
+	if (!statement->started || statement->clock_ns != 0)
+		fail_statement(statement, fobs_errors_last_sent, no_text);
+	else if (statement->has_run && !statement->published &&
+			 publish(statement, false, 0))
+		record_statement(statement, 0, no_text);
+}
+
+/*
+ * Forgets the statements of a subtransaction that was rolled back, or all
+ * (InvalidSubTransactionId) at the end of a transaction.
+ */
+static pg_noinline void
+forget_abandoned(SubTransactionId subid)
+{
+	for (int i = 0; i < STATEMENT_BUCKETS && nstatements > 0; i++)
+	{
+		Statement **link = &buckets[i];
+
+		while (*link != NULL)
+		{
+			if (subid == InvalidSubTransactionId || (*link)->subid == subid)
+			{
+				publish_abandoned(*link);
+				forget_statement(link);
+			}
+			else
+				link = &(*link)->next;
+		}
+	}
+}
+
+/* A subtransaction's statements belong to its parent from now on. */
+static pg_noinline void
+hand_over(SubTransactionId subid, SubTransactionId parent)
+{
+	for (int i = 0; i < STATEMENT_BUCKETS; i++)
+	{
+		for (Statement *statement = buckets[i]; statement != NULL;
+			 statement = statement->next)
+		{
+			if (statement->subid == subid)
+				statement->subid = parent;
+		}
+	}
+}
+
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	if (likely(nstatements == 0))
+		return;
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		event == XACT_EVENT_PREPARE)
+		forget_abandoned(InvalidSubTransactionId);
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId subid,
+				   SubTransactionId parent, void *arg)
+{
+	if (nstatements == 0)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		forget_abandoned(subid);
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		hand_over(subid, parent);
 }
 
 /* Takes a Statement from the free list; NULL if there is no memory. */
@@ -444,65 +675,75 @@ allocate_statement(void)
 	return statement;
 }
 
-static bool
-only_reads(const QueryDesc *queryDesc)
-{
-	return queryDesc->operation == CMD_SELECT &&
-		!queryDesc->plannedstmt->hasModifyingCTE;
-}
-
-static StatementText
-executor_text(const QueryDesc *queryDesc)
-{
-	return statement_text(queryDesc->sourceText,
-						  queryDesc->plannedstmt->stmt_location,
-						  queryDesc->plannedstmt->stmt_len);
-}
-
-/* Makes a Statement for a QueryDesc that has started. */
-static void
+/* Makes a Statement for a QueryDesc that is about to start, if it can. */
+static Statement *
 remember_statement(QueryDesc *queryDesc, bool toplevel)
 {
-	StatementText text = executor_text(queryDesc);
 	int64		queryid = (int64) queryDesc->plannedstmt->queryId;
 	Statement  *statement = allocate_statement();
 	Statement **bucket;
 
 	if (statement == NULL)
-		return;
-	if (!begin_statement(statement, queryid, toplevel, text))
+		return NULL;
+	if (!begin_statement(statement, queryid, toplevel))
 	{
 		statement->next = free_statements;
 		free_statements = statement;
-		return;
+		return NULL;
 	}
+	if (toplevel)
+		begin_toplevel(statement, queryDesc->sourceText,
+					   queryDesc->plannedstmt->stmt_location,
+					   queryDesc->plannedstmt->stmt_len);
+	statement->queryDesc = queryDesc;
+	statement->subid = GetCurrentSubTransactionId();
+	statement->started = false;
 	statement->reads_only = only_reads(queryDesc);
-	statement->planning_ns = take_planning_ns(queryid);
+	statement->has_run = false;
+	statement->observation.planning_ns = take_planning_ns(queryid,
+														  toplevel);
 
 	bucket = bucket_of(queryDesc);
-	statement->queryDesc = queryDesc;
 	statement->next = *bucket;
 	*bucket = statement;
-	statement->callback.func = forget_statement;
-	statement->callback.arg = statement;
-	MemoryContextRegisterResetCallback(queryDesc->estate->es_query_cxt,
-									   &statement->callback);
+	nstatements++;
+	return statement;
 }
 
 /*
  * The hooks
  */
 
+/*
+ * Looks whether a text has a comment when it is parsed, which for a prepared
+ * statement is once, so that no execution has to look where none has.
+ */
+static void
+fobs_post_parse_analyze(ParseState * pstate, Query * query, JumbleState * jstate)
+{
+	if (!comments_seen)
+	{
+		StatementText text = statement_text(pstate->p_sourcetext,
+											query->stmt_location,
+											query->stmt_len);
+
+		comments_seen = text.start != NULL &&
+			fobs_sqlcommenter_present(text.start, text_length(text));
+	}
+	if (prev_post_parse_analyze)
+		prev_post_parse_analyze(pstate, query, jstate);
+}
+
 static PlannedStmt *
 fobs_planner(PLANNER_PARAMS)
 {
 	PlannedStmt *result;
-	volatile bool tracked = is_tracked(depth == 0);
-	int64		queryid = (int64) parse->queryId;
+	volatile bool toplevel = plans_toplevel(query_string);
+	volatile bool tracked = is_tracked(toplevel) && attach();
 	volatile uint64 started_ns = tracked ? now_ns() : 0;
-	uint64		planning_ns;
+	int64		queryid = (int64) parse->queryId;
 
-	depth++;
+	planning++;
 	PG_TRY();
 	{
 		if (prev_planner)
@@ -512,190 +753,158 @@ fobs_planner(PLANNER_PARAMS)
 	}
 	PG_CATCH();
 	{
-		depth--;
+		planning--;
 		if (tracked)
 		{
-			planning_ns = now_ns() - started_ns;
-			publish_failed_start(queryid, depth == 0, planning_ns, planning_ns,
-								 statement_text(query_string,
-												parse->stmt_location,
-												parse->stmt_len));
+			uint64		planning_ns = now_ns() - started_ns;
+
+			note_planning(queryid, toplevel, planning_ns);
+			publish_failed_plan(parse, query_string, toplevel,
+								take_planning_ns(queryid, toplevel));
 		}
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	depth--;
+	planning--;
 
 	if (tracked)
-	{
-		planning_ns = now_ns() - started_ns;
-		if (depth == 0 && fobs_counters_attach())
-			fobs_counters_count_planning(planning_ns);
-
-		/* a rule may turn one statement into several, planned one by one */
-		if (planned.queryid == queryid && planned.depth == depth)
-			planned.planning_ns += planning_ns;
-		else
-		{
-			planned.queryid = queryid;
-			planned.depth = depth;
-			planned.planning_ns = planning_ns;
-		}
-	}
+		note_planning(queryid, toplevel, now_ns() - started_ns);
 	return result;
 }
 
 static void
 fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 {
-	volatile bool toplevel = at_toplevel();
-	volatile bool tracked = is_tracked(toplevel) &&
-	!(eflags & EXEC_FLAG_EXPLAIN_ONLY);
+	bool		toplevel = at_toplevel();
+	Statement  *statement = NULL;
 
-	PG_TRY();
-	{
-		if (prev_ExecutorStart)
-			prev_ExecutorStart(queryDesc, eflags);
-		else
-			standard_ExecutorStart(queryDesc, eflags);
-	}
-	PG_CATCH();
-	{
-		if (tracked)
-		{
-			int64		queryid = (int64) queryDesc->plannedstmt->queryId;
+	if (is_tracked(toplevel) && !(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		statement = remember_statement(queryDesc, toplevel);
+	if (toplevel)
+		current = statement;
 
-			publish_failed_start(queryid, toplevel,
-								 toplevel ? since_message_ns() : 0,
-								 take_planning_ns(queryid),
-								 executor_text(queryDesc));
-		}
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	if (prev_ExecutorStart)
+		prev_ExecutorStart(queryDesc, eflags);
+	else
+		standard_ExecutorStart(queryDesc, eflags);
 
-	if (tracked)
-		remember_statement(queryDesc, toplevel);
-}
-
-/* An error has passed ExecutorRun or ExecutorFinish. */
-static void
-fail_statement(Statement *statement)
-{
-	if (running == statement)
-		running = NULL;
-	stop_clock(statement);
-	if (!statement->published)
-		publish(statement, geterrcode(), executor_text(statement->queryDesc));
-}
-
-/* ExecutorRun has returned; "count" is how many rows it was asked for. */
-static void
-end_run(Statement *statement, uint64 count)
-{
-	uint64		rows = statement->queryDesc->estate->es_processed;
-
-	statement->has_run = true;
-	statement->rows += rows;
-	if (!statement->reads_only)
-		return;					/* the clock runs until ExecutorFinish ends */
-
-	stop_clock(statement);
-	if (running == statement)
-		running = NULL;
-	if (!statement->published && (count == 0 || rows < count))
-		publish(statement, 0, executor_text(statement->queryDesc));
+	if (toplevel)
+		current = NULL;
+	if (statement != NULL)
+		statement->started = true;
 }
 
 static void
 fobs_ExecutorRun(EXECUTOR_RUN_PARAMS)
 {
-	Statement  *volatile statement = find_statement(queryDesc);
+	Statement  *statement = find_statement(queryDesc);
+	uint64		rows;
 
 	if (statement != NULL)
-	{
-		if (statement->toplevel)
-			running = statement;
-		if (statement->started_ns == 0)
-			statement->started_ns = now_ns();
-	}
+		start_clock(statement);
 
-	depth++;
-	PG_TRY();
-	{
-		if (prev_ExecutorRun)
-			prev_ExecutorRun(EXECUTOR_RUN_ARGS);
-		else
-			standard_ExecutorRun(EXECUTOR_RUN_ARGS);
-	}
-	PG_CATCH();
-	{
-		depth--;
-		if (statement != NULL)
-		{
-			/* the client has them; what was modified is rolled back */
-			if (statement->reads_only)
-				statement->rows += queryDesc->estate->es_processed;
-			fail_statement(statement);
-		}
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	depth--;
+	if (prev_ExecutorRun)
+		prev_ExecutorRun(EXECUTOR_RUN_ARGS);
+	else
+		standard_ExecutorRun(EXECUTOR_RUN_ARGS);
 
-	if (statement != NULL)
-		end_run(statement, count);
+	if (statement == NULL)
+		return;
+	rows = queryDesc->estate->es_processed;
+	statement->has_run = true;
+	statement->observation.rows += rows;
+
+	/* of what modifies data, the clock runs until ExecutorFinish ends */
+	if (!statement->reads_only)
+		return;
+	stop_clock(statement);
+	if (likely(count == 0 || rows < count) &&
+		ScanDirectionIsForward(direction) && !statement->published)
+		finish_statement(statement, queryDesc);
+}
+
+static inline void
+call_ExecutorFinish(QueryDesc *queryDesc)
+{
+	if (prev_ExecutorFinish)
+		prev_ExecutorFinish(queryDesc);
+	else
+		standard_ExecutorFinish(queryDesc);
+}
+
+/* ExecutorFinish of what may have triggers to fire. */
+static pg_noinline void
+finish_modifying(QueryDesc *queryDesc)
+{
+	Statement  *statement;
+
+	call_ExecutorFinish(queryDesc);
+	statement = find_statement(queryDesc);
+	if (statement == NULL)
+		return;
+	stop_clock(statement);
+	if (statement->has_run && !statement->published)
+		finish_statement(statement, queryDesc);
 }
 
 static void
 fobs_ExecutorFinish(QueryDesc *queryDesc)
 {
-	Statement  *volatile statement = find_statement(queryDesc);
+	/* of what only reads, the clock has stopped */
+	if (likely(only_reads(queryDesc)))
+		call_ExecutorFinish(queryDesc);
+	else
+		finish_modifying(queryDesc);
+}
 
-	depth++;
-	PG_TRY();
-	{
-		if (prev_ExecutorFinish)
-			prev_ExecutorFinish(queryDesc);
-		else
-			standard_ExecutorFinish(queryDesc);
-	}
-	PG_CATCH();
-	{
-		depth--;
-		if (statement != NULL)
-			fail_statement(statement);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	depth--;
-
-	if (statement != NULL && !statement->reads_only)
-	{
-		stop_clock(statement);
-		if (running == statement)
-			running = NULL;
-		if (statement->has_run && !statement->published)
-			publish(statement, 0, executor_text(queryDesc));
-	}
+/* Publishes what was not read to its end. */
+static pg_noinline void
+publish_ended(Statement *statement, const QueryDesc *queryDesc)
+{
+	stop_clock(statement);
+	if (statement->has_run)
+		finish_statement(statement, queryDesc);
 }
 
 static void
 fobs_ExecutorEnd(QueryDesc *queryDesc)
 {
-	Statement  *statement = find_statement(queryDesc);
+	Statement **link = bucket_of(queryDesc);
 
-	if (statement != NULL && statement->has_run && !statement->published)
+	while (*link != NULL && (*link)->queryDesc != queryDesc)
+		link = &(*link)->next;
+	if (*link != NULL)
 	{
-		stop_clock(statement);
-		publish(statement, 0, executor_text(queryDesc));
+		if (unlikely(!(*link)->published))
+			publish_ended(*link, queryDesc);
+		forget_statement(link);
 	}
 
-	/* this frees es_query_cxt and with it the Statement */
 	if (prev_ExecutorEnd)
 		prev_ExecutorEnd(queryDesc);
 	else
 		standard_ExecutorEnd(queryDesc);
+}
+
+/*
+ * An error is about to be sent to the client.  If an executor statement of
+ * the client's was being executed, it is the one that failed; nothing of it
+ * has been freed yet.
+ */
+static void
+error_sent(int sqlstate)
+{
+	Statement  *statement = current;
+
+	if (statement == NULL || statement->queryDesc == NULL)
+		return;
+
+	/* the client has these rows; what was modified is rolled back */
+	if (statement->reads_only && statement->clock_ns != 0)
+		statement->observation.rows +=
+			statement->queryDesc->estate->es_processed;
+	fail_statement(statement, sqlstate, executor_text(statement->queryDesc));
+	current = NULL;
 }
 
 /*
@@ -755,20 +964,18 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 		standard_ProcessUtility(PROCESS_UTILITY_ARGS);
 }
 
-/* Calls it one level deeper, without counting anything itself. */
+/* Calls it so that nothing is counted. */
 static void
-call_ProcessUtility_nested(bool suppress, PROCESS_UTILITY_PARAMS)
+call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 {
-	depth++;
-	suppressed += suppress;
+	suppressed++;
 	PG_TRY();
 	{
 		call_ProcessUtility(PROCESS_UTILITY_ARGS);
 	}
 	PG_FINALLY();
 	{
-		suppressed -= suppress;
-		depth--;
+		suppressed--;
 	}
 	PG_END_TRY();
 }
@@ -810,25 +1017,34 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	UtilityKind kind = utility_kind(pstmt->utilityStmt);
 	bool		toplevel = at_toplevel();
 	int64		queryid = utility_queryid(pstmt, toplevel);
-	StatementText text = statement_text(queryString, pstmt->stmt_location,
-										pstmt->stmt_len);
 	StatementText tag;
 	Statement	statement;
 
-	if (kind == UTILITY_TRANSPARENT)
+	/* parts of a larger utility statement have no identifier of their own */
+	if (kind == UTILITY_TRANSPARENT || (!toplevel && queryid == 0))
 	{
 		call_ProcessUtility(PROCESS_UTILITY_ARGS);
 		return;
 	}
-	/* parts of a larger utility statement have no identifier of their own */
-	if (kind == UTILITY_SUPPRESSED || !is_tracked(toplevel) ||
-		(!toplevel && queryid == 0) ||
-		!begin_statement(&statement, queryid, toplevel, text))
+	if (kind == UTILITY_SUPPRESSED)
 	{
-		call_ProcessUtility_nested(kind == UTILITY_SUPPRESSED,
-								   PROCESS_UTILITY_ARGS);
+		call_ProcessUtility_suppressed(PROCESS_UTILITY_ARGS);
 		return;
 	}
+	if (!is_tracked(toplevel) ||
+		!begin_statement(&statement, queryid, toplevel))
+	{
+		/* what the client's statement runs is not the client's own */
+		if (toplevel)
+			call_ProcessUtility_suppressed(PROCESS_UTILITY_ARGS);
+		else
+			call_ProcessUtility(PROCESS_UTILITY_ARGS);
+		return;
+	}
+
+	if (toplevel)
+		begin_toplevel(&statement, queryString, pstmt->stmt_location,
+					   pstmt->stmt_len);
 
 	/*
 	 * Nothing of pstmt may be used afterwards, as a procedure that commits
@@ -838,33 +1054,26 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	tag.start = GetCommandTagName(CreateCommandTag(pstmt->utilityStmt));
 	tag.length = strlen(tag.start);
 
-	if (toplevel)
-		running = &statement;
-	statement.started_ns = now_ns();
-	depth++;
+	start_clock(&statement);
 	PG_TRY();
 	{
 		call_ProcessUtility(PROCESS_UTILITY_ARGS);
 	}
 	PG_CATCH();
 	{
-		depth--;
-		if (toplevel)
-			running = NULL;
 		stop_clock(&statement);
-		publish(&statement, geterrcode(), tag);
-		fobs_context_release(statement.context);
+		if (publish(&statement, true, geterrcode()))
+			record_statement(&statement, geterrcode(), tag);
+		end_statement(&statement);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	depth--;
-	if (toplevel)
-		running = NULL;
 
 	stop_clock(&statement);
-	statement.rows = utility_rows(qc);
-	publish(&statement, 0, tag);
-	fobs_context_release(statement.context);
+	statement.observation.rows = utility_rows(qc);
+	if (publish(&statement, false, 0))
+		record_statement(&statement, 0, tag);
+	end_statement(&statement);
 }
 
 /* Puts our hooks in front of those that are there. */
@@ -874,6 +1083,12 @@ fobs_hooks_install(void)
 	/* have the server compute query identifiers, if it is left to us */
 	EnableQueryId();
 
+	fobs_errors_install(error_sent);
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+
+	prev_post_parse_analyze = post_parse_analyze_hook;
+	post_parse_analyze_hook = fobs_post_parse_analyze;
 	prev_planner = planner_hook;
 	planner_hook = fobs_planner;
 	prev_ExecutorStart = ExecutorStart_hook;

@@ -101,11 +101,9 @@ fobs_label_prepare(void)
 	 * fails once and not for ever.
 	 */
 	conversion_looked_up = true;
-	HOLD_INTERRUPTS();
 	proc = FindDefaultConversionProc(GetDatabaseEncoding(), PG_UTF8);
 	if (OidIsValid(proc))
 		fmgr_info_cxt(proc, &conversion, TopMemoryContext);
-	RESUME_INTERRUPTS();
 }
 
 /*
@@ -126,6 +124,23 @@ fobs_label_copy(char *dst, size_t size, const char *src, size_t len)
 		complete = put_server(&buf, src, len);
 	else
 		complete = put_utf8(&buf, src, len);
+	dst[buf.len] = '\0';
+	return complete;
+}
+
+/*
+ * The same for text that a client has encoded itself, as percent escapes or
+ * in its own encoding: UTF-8 if it is valid as such, else the server's.
+ */
+bool
+fobs_label_copy_decoded(char *dst, size_t size, const char *src, size_t len)
+{
+	LabelBuffer buf = {dst, 0, size};
+	bool		complete;
+
+	if (pg_encoding_verifymbstr(PG_UTF8, src, len) != (int) len)
+		return fobs_label_copy(dst, size, src, len);
+	complete = put_utf8(&buf, src, len);
 	dst[buf.len] = '\0';
 	return complete;
 }
@@ -258,7 +273,6 @@ put_chunk(LabelBuffer *buf, const char *src, int len)
 {
 	char		converted[CHUNK * MAX_CONVERSION_GROWTH + 1];
 
-	fobs_label_prepare();
 	while (len > 0)
 	{
 		int			done = 0;

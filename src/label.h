@@ -14,6 +14,8 @@
 extern void fobs_label_prepare(void);
 extern bool fobs_label_copy(char *dst, size_t size, const char *src,
 							size_t len);
+extern bool fobs_label_copy_decoded(char *dst, size_t size, const char *src,
+									size_t len);
 extern const char *fobs_label_to_server(const char *value);
 extern Datum fobs_label_datum(const char *value);
 

@@ -19,7 +19,9 @@
  * evicts a few series that were not used lately.  It holds fold_lock
  * exclusively, then that partition's lock.  Readers of a whole store hold
  * fold_lock shared, so they see each observation once: in its series or in
- * "other".  Order of locks: fold_lock, a partition's lock, the spinlock.
+ * "other".  A statement never waits for a reader: if it cannot have fold_lock
+ * at once, it does not evict, and is itself counted as "other".  Order of
+ * locks: fold_lock, a partition's lock, the spinlock.
  *
  * Counting without a lock.  A process that counts through a ref first
  * announces the series in its "pin", which only it writes, and then compares
@@ -79,7 +81,6 @@ struct FobsSeries
 	uint32		hash;			/* of the key; under partition's lock */
 	FobsSeries *next;			/* in bucket: partition's lock; in free list:
 								 * spinlock */
-	bool		in_use;			/* under partition's lock */
 	uint8		usage;			/* hint for the sweep, written by anyone */
 	SeriesCounters counters;	/* atomic */
 	char		key[FLEXIBLE_ARRAY_MEMBER]; /* under partition's lock */
@@ -113,10 +114,13 @@ struct FobsSeriesStore
 	pg_atomic_uint64 evicted;
 	SeriesCounters other;
 
-	SeriesPin  *pins;			/* MaxBackends of them */
 	FobsSeries **buckets;		/* each under its partition's lock */
 	char	   *series;			/* limit of them, series_size() apart */
 };
+
+/* Of all stores, as a process counts for one series at a time */
+static SeriesPin *pins = NULL;
+static SeriesPin *my_pin = NULL;
 
 static Size
 series_size(Size key_size)
@@ -136,10 +140,29 @@ shmem_size(Size key_size, int limit)
 {
 	Size		size = CACHELINEALIGN(sizeof(FobsSeriesStore));
 
-	size = add_size(size, mul_size(MaxBackends, sizeof(SeriesPin)));
 	size = add_size(size, CACHELINEALIGN(mul_size(bucket_count(limit),
 												  sizeof(FobsSeries *))));
 	return add_size(size, mul_size(limit, series_size(key_size)));
+}
+
+/* Asks for the pins' shared memory; from the shmem_request hook. */
+void
+fobs_series_pins_shmem_request(void)
+{
+	RequestAddinShmemSpace(mul_size(MaxBackends, sizeof(SeriesPin)));
+}
+
+/* Creates or finds the pins; caller holds AddinShmemInitLock. */
+void
+fobs_series_pins_shmem_startup(void)
+{
+	bool		found;
+
+	my_pin = NULL;
+	pins = ShmemInitStruct("fraiseql_obs_pins",
+						   mul_size(MaxBackends, sizeof(SeriesPin)), &found);
+	for (int i = 0; !found && i < MaxBackends; i++)
+		pg_atomic_init_u64(&pins[i].series, 0);
 }
 
 /* Asks for the shared memory of a store; from the shmem_request hook. */
@@ -201,10 +224,6 @@ fobs_series_shmem_startup(const char *family, Size key_size, int limit,
 	init_counters(&store->other);
 
 	next = (char *) store + CACHELINEALIGN(sizeof(FobsSeriesStore));
-	store->pins = (SeriesPin *) next;
-	for (int i = 0; i < MaxBackends; i++)
-		pg_atomic_init_u64(&store->pins[i].series, 0);
-	next += MaxBackends * sizeof(SeriesPin);
 	store->buckets = (FobsSeries **) next;
 	memset(store->buckets, 0, store->nbuckets * sizeof(FobsSeries *));
 	store->series = next +
@@ -214,7 +233,6 @@ fobs_series_shmem_startup(const char *family, Size key_size, int limit,
 		FobsSeries *series = nth_series(store, i);
 
 		pg_atomic_init_u32(&series->generation, 1);
-		series->in_use = false;
 		series->usage = 0;
 		init_counters(&series->counters);
 		series->next = store->free_list;
@@ -238,14 +256,14 @@ partition_lock(FobsSeriesStore *store, uint32 hash)
 	return &store->partition_locks[partition].lock;
 }
 
-static void
+static inline void
 add_to(pg_atomic_uint64 *counter, uint64 n)
 {
 	if (n != 0)
 		pg_atomic_fetch_add_u64(counter, n);
 }
 
-static void
+static inline void
 lower_to(pg_atomic_uint64 *counter, uint64 n)
 {
 	uint64		current = pg_atomic_read_u64(counter);
@@ -255,7 +273,7 @@ lower_to(pg_atomic_uint64 *counter, uint64 n)
 		;
 }
 
-static void
+static inline void
 raise_to(pg_atomic_uint64 *counter, uint64 n)
 {
 	uint64		current = pg_atomic_read_u64(counter);
@@ -265,13 +283,12 @@ raise_to(pg_atomic_uint64 *counter, uint64 n)
 		;
 }
 
-static void
+static inline void
 count_observation(SeriesCounters *counters, const FobsObservation *observation)
 {
 	uint64		duration_ns = observation->duration_ns;
 
-	pg_atomic_fetch_add_u64(&counters->cells[fobs_histogram_cell(duration_ns)],
-							1);
+	pg_atomic_fetch_add_u64(&counters->cells[observation->cell], 1);
 	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
 	add_to(&counters->planning_ns, observation->planning_ns);
 	add_to(&counters->rows, observation->rows);
@@ -284,7 +301,7 @@ count_observation(SeriesCounters *counters, const FobsObservation *observation)
 	raise_to(&counters->last_call, (uint64) observation->called_at);
 }
 
-static void
+static inline void
 count_series(FobsSeries *series, const FobsObservation *observation)
 {
 	if (series->usage < MAX_USAGE)
@@ -292,27 +309,33 @@ count_series(FobsSeries *series, const FobsObservation *observation)
 	count_observation(&series->counters, observation);
 }
 
-/*
- * Counts through a ref, if it still leads to the series it was made for.
- * The exchange is a full barrier, as the banner explains.
- */
-static bool
-count_by_ref(FobsSeriesStore *store, const FobsSeriesRef *ref,
-			 const FobsObservation *observation)
+/* Finds this process's pin; false if it has none. */
+static pg_noinline bool
+find_my_pin(void)
 {
-	pg_atomic_uint64 *pin;
+	if (MyProcNumber < 0 || MyProcNumber >= MaxBackends)
+		return false;
+	my_pin = &pins[MyProcNumber];
+	return true;
+}
+
+/* Counts through a ref, if it still leads to the series it was made for. */
+static inline bool
+count_by_ref(const FobsSeriesRef *ref, const FobsObservation *observation)
+{
+	FobsSeries *series = ref->series;
 	bool		valid;
 
-	if (ref->series == NULL || MyProcNumber >= MaxBackends)
+	if (series == NULL || (unlikely(my_pin == NULL) && !find_my_pin()))
 		return false;
 
-	pin = &store->pins[MyProcNumber].series;
-	pg_atomic_exchange_u64(pin, (uint64) (uintptr_t) ref->series);
-	valid = pg_atomic_read_u32(&ref->series->generation) == ref->generation;
-	if (valid)
-		count_series(ref->series, observation);
+	pg_atomic_write_u64(&my_pin->series, (uint64) (uintptr_t) series);
+	pg_memory_barrier();
+	valid = pg_atomic_read_u32(&series->generation) == ref->generation;
+	if (likely(valid))
+		count_series(series, observation);
 	pg_write_barrier();
-	pg_atomic_write_u64(pin, 0);
+	pg_atomic_write_u64(&my_pin->series, 0);
 	return valid;
 }
 
@@ -380,8 +403,7 @@ push_free(FobsSeriesStore *store, FobsSeries *series)
  * counting for just now.  Caller holds the partition's lock exclusively.
  */
 static void
-invalidate(FobsSeriesStore *store, FobsSeries **victims, int nvictims,
-		   bool *pinned)
+invalidate(FobsSeries **victims, int nvictims, bool *pinned)
 {
 	for (int i = 0; i < nvictims; i++)
 	{
@@ -392,7 +414,7 @@ invalidate(FobsSeriesStore *store, FobsSeries **victims, int nvictims,
 
 	for (int i = 0; i < MaxBackends; i++)
 	{
-		uint64		pin = pg_atomic_read_u64(&store->pins[i].series);
+		uint64		pin = pg_atomic_read_u64(&pins[i].series);
 
 		for (int j = 0; pin != 0 && j < nvictims; j++)
 		{
@@ -441,7 +463,6 @@ remove_series(FobsSeriesStore *store, FobsSeries *series,
 	while (*link != series)
 		link = &(*link)->next;
 	*link = series->next;
-	series->in_use = false;
 	drain_counters(&series->counters, into);
 	push_free(store, series);
 }
@@ -475,15 +496,17 @@ sweep_partition(FobsSeriesStore *store, int partition, FobsSeries **victims)
 }
 
 /*
- * Makes room by folding some series into "other".  Returns false if there is
- * none to be had, which takes every series being counted for at this moment.
+ * Makes room by folding some series into "other".  Returns false if that is
+ * not to be had now: the store is being read, or somebody else is evicting, or
+ * every series is being counted for at this moment.
  */
 static bool
 evict(FobsSeriesStore *store)
 {
 	int			nevicted = 0;
 
-	LWLockAcquire(store->fold_lock, LW_EXCLUSIVE);
+	if (!LWLockConditionalAcquire(store->fold_lock, LW_EXCLUSIVE))
+		return false;
 
 	/* in the worst case, every series looks new on the first few rounds */
 	for (int i = 0;
@@ -503,7 +526,7 @@ evict(FobsSeriesStore *store)
 		LWLockAcquire(lock, LW_EXCLUSIVE);
 		nvictims = sweep_partition(store, partition, victims);
 		if (nvictims > 0)
-			invalidate(store, victims, nvictims, pinned);
+			invalidate(victims, nvictims, pinned);
 		for (int j = 0; j < nvictims; j++)
 		{
 			if (pinned[j])
@@ -541,7 +564,6 @@ add_series(FobsSeriesStore *store, const void *key, uint32 hash)
 		memcpy(series->key, key, store->key_size);
 		series->hash = hash;
 		series->usage = 1;
-		series->in_use = true;
 		series->next = *bucket;
 		*bucket = series;
 		series = NULL;
@@ -553,22 +575,13 @@ add_series(FobsSeriesStore *store, const void *key, uint32 hash)
 	return true;
 }
 
-/*
- * Counts one observation for the series with a key, which is added if it is
- * new.  "ref" is where the caller found this very key the last time, or
- * zeroes; it is brought up to date.  Never raises an error and allocates
- * nothing, so it may be called while an error is being handled.
- */
-void
-fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
-				  const FobsObservation *observation)
+/* Counts for a series that has to be found or added first. */
+static pg_noinline void
+count_searching(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
+				const FobsObservation *observation)
 {
-	uint32		hash;
+	uint32		hash = hash_bytes(key, store->key_size);
 
-	if (likely(count_by_ref(store, ref, observation)))
-		return;
-
-	hash = hash_bytes(key, store->key_size);
 	for (int attempt = 0; attempt < 3; attempt++)
 	{
 		if (count_by_key(store, key, hash, ref, observation))
@@ -581,6 +594,20 @@ fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
 	ref->series = NULL;
 	count_observation(&store->other, observation);
 	pg_atomic_fetch_add_u64(&store->overflow, 1);
+}
+
+/*
+ * Counts one observation for the series with a key, which is added if it is
+ * new.  "ref" is where the caller found this very key the last time, or
+ * zeroes; it is brought up to date.  Never raises an error and allocates
+ * nothing, so it may be called while an error is being handled.
+ */
+void
+fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
+				  const FobsObservation *observation)
+{
+	if (unlikely(!count_by_ref(ref, observation)))
+		count_searching(store, key, ref, observation);
 }
 
 static void
@@ -663,19 +690,24 @@ fobs_series_visit(FobsSeriesStore *store, FobsSeriesVisitor visitor, void *arg)
 {
 	Size		copy_size = MAXALIGN(offsetof(SeriesCopy, key) + store->key_size);
 	FobsSeriesSnapshot other;
-	char	   *copies;
+	char	   *copies = NULL;
 	int			ncopies;
-	int			max;
+	int			max = store->nused;
 
-	/* room for a few more than there are, should some appear meanwhile */
-	max = Min(store->nused + SERIES_PARTITIONS, store->limit);
-	copies = MemoryContextAllocHuge(CurrentMemoryContext,
-									mul_size(max, copy_size));
+	/* series may appear meanwhile; if there is no room for all, start over */
+	do
+	{
+		if (copies != NULL)
+			pfree(copies);
+		max = Min(max + max / 4 + SERIES_PARTITIONS, store->limit);
+		copies = MemoryContextAllocHuge(CurrentMemoryContext,
+										mul_size(max, copy_size));
 
-	LWLockAcquire(store->fold_lock, LW_SHARED);
-	ncopies = copy_series(store, copies, copy_size, max);
-	read_counters(&store->other, &other);
-	LWLockRelease(store->fold_lock);
+		LWLockAcquire(store->fold_lock, LW_SHARED);
+		ncopies = copy_series(store, copies, copy_size, max);
+		read_counters(&store->other, &other);
+		LWLockRelease(store->fold_lock);
+	} while (ncopies == max && max < store->limit);
 
 	for (int i = 0; i < ncopies; i++)
 	{
@@ -689,25 +721,60 @@ fobs_series_visit(FobsSeriesStore *store, FobsSeriesVisitor visitor, void *arg)
 }
 
 /*
- * Removes a series at a reset.  If a process is in the midst of counting for
- * it, waits for a moment; should the process have been stopped right there,
- * leaves the series in place and empties it.
+ * Removes some series at a reset.  If a process is in the midst of counting
+ * for one, waits for a moment; should the process have been stopped right
+ * there, leaves the series in place and empties it.  Caller holds the
+ * partition's lock exclusively.
  */
 static void
-discard_series(FobsSeriesStore *store, FobsSeries *series)
+discard_series(FobsSeriesStore *store, FobsSeries **victims, int nvictims)
 {
-	bool		pinned = true;
+	bool		pinned[EVICT_BATCH];
+	bool		any = true;
 
-	for (int i = 0; pinned && i < 1000; i++)
+	for (int i = 0; any && i < 1000; i++)
 	{
 		if (i > 0)
 			pg_usleep(100);
-		invalidate(store, &series, 1, &pinned);
+		invalidate(victims, nvictims, pinned);
+		any = false;
+		for (int j = 0; j < nvictims; j++)
+			any = any || pinned[j];
 	}
-	if (pinned)
-		drain_counters(&series->counters, NULL);
-	else
-		remove_series(store, series, NULL);
+	for (int j = 0; j < nvictims; j++)
+	{
+		if (pinned[j])
+			drain_counters(&victims[j]->counters, NULL);
+		else
+			remove_series(store, victims[j], NULL);
+	}
+}
+
+/* Empties one partition; caller holds its lock exclusively. */
+static void
+reset_partition(FobsSeriesStore *store, int partition)
+{
+	FobsSeries *victims[EVICT_BATCH];
+	int			nvictims = 0;
+
+	for (int b = partition; b < store->nbuckets; b += SERIES_PARTITIONS)
+	{
+		FobsSeries *series = store->buckets[b];
+
+		while (series != NULL)
+		{
+			FobsSeries *next = series->next;
+
+			victims[nvictims++] = series;
+			if (nvictims == EVICT_BATCH)
+			{
+				discard_series(store, victims, nvictims);
+				nvictims = 0;
+			}
+			series = next;
+		}
+	}
+	discard_series(store, victims, nvictims);
 }
 
 /* Empties a store, the counters about it included. */
@@ -720,18 +787,7 @@ fobs_series_reset(FobsSeriesStore *store)
 		LWLock	   *lock = &store->partition_locks[partition].lock;
 
 		LWLockAcquire(lock, LW_EXCLUSIVE);
-		for (int b = partition; b < store->nbuckets; b += SERIES_PARTITIONS)
-		{
-			FobsSeries *series = store->buckets[b];
-
-			while (series != NULL)
-			{
-				FobsSeries *next = series->next;
-
-				discard_series(store, series);
-				series = next;
-			}
-		}
+		reset_partition(store, partition);
 		LWLockRelease(lock);
 	}
 	drain_counters(&store->other, NULL);

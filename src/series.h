@@ -13,6 +13,7 @@
 #include "datatype/timestamp.h"
 
 #include "histogram.h"
+#include "observation.h"
 
 typedef struct FobsSeriesStore FobsSeriesStore;
 typedef struct FobsSeries FobsSeries;
@@ -23,17 +24,6 @@ typedef struct FobsSeriesRef
 	FobsSeries *series;
 	uint32		generation;
 } FobsSeriesRef;
-
-/* One statement that ended */
-typedef struct FobsObservation
-{
-	uint64		duration_ns;
-	uint64		planning_ns;
-	uint64		rows;
-	bool		slow;
-	bool		failed;
-	TimestampTz called_at;
-} FobsObservation;
 
 /* What a series holds, as a private copy */
 typedef struct FobsSeriesSnapshot
@@ -63,6 +53,8 @@ typedef struct FobsSeriesStoreInfo
 	uint64		evicted;		/* series folded into "other" */
 } FobsSeriesStoreInfo;
 
+extern void fobs_series_pins_shmem_request(void);
+extern void fobs_series_pins_shmem_startup(void);
 extern void fobs_series_shmem_request(Size key_size, int limit,
 									  const char *tranche);
 extern FobsSeriesStore *fobs_series_shmem_startup(const char *family,

@@ -24,12 +24,16 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
+
+#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -205,8 +209,13 @@ fobs_slowlog_add(FobsSlowRecord *record, const char *query, int query_len,
 	fobs_context_tenant_id(context, record->tenant_id);
 	record->query[0] = '\0';
 	if (query != NULL)
+	{
+		/* white space behind the statement before it in the string */
+		for (; query_len > 0 && isspace((unsigned char) *query); query_len--)
+			query++;
 		fobs_label_copy(record->query, FOBS_SLOWLOG_QUERY_SIZE,
 						query, query_len);
+	}
 
 	write_record(record);
 	if (slow && log_permitted(record->finished_at))
@@ -287,14 +296,17 @@ put_label(Datum *values, bool *nulls, int column, const char *label)
 /*
  * slow_queries(limit): finished_at, datname, usename, application_name,
  * queryid, query, duration_ms, rows, sqlstate, operation, user_id, tenant_id,
- * request_id, trace_id, span_id, newest first.  What is not known is NULL;
- * trace and span are not recorded yet.
+ * request_id, trace_id, span_id, newest first.  What is not known is NULL, and
+ * so is, for who may not read all statistics, what tells other users'
+ * statements and requests.  Trace and span are not recorded yet.
  */
 Datum
 fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int32		limit = PG_GETARG_INT32(0);
+	bool		sees_all = has_privs_of_role(GetUserId(),
+											 ROLE_PG_READ_ALL_STATS);
 	char		(*databases)[FOBS_DATNAME_SIZE];
 	FobsSlowRecord *records;
 	int			nrecords;
@@ -326,6 +338,14 @@ fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
 		if (!nulls[2])
 			values[2] = CStringGetTextDatum(usename);
 		put_label(values, nulls, 3, record->application_name);
+		if (!sees_all && record->userid != GetUserId())
+		{
+			record->queryid = 0;
+			record->query[0] = '\0';
+			record->user_id[0] = '\0';
+			record->tenant_id[0] = '\0';
+			record->request_id[0] = '\0';
+		}
 		nulls[4] = record->queryid == 0;
 		values[4] = Int64GetDatum(record->queryid);
 		put_label(values, nulls, 5, record->query);
