@@ -34,6 +34,22 @@
 #include "portability/instr_time.h"
 #include "storage/proc.h"
 
+/* 16 exports functions on its own; see the Makefile for before */
+#if PG_VERSION_NUM < 160000
+#include "fmgr.h"
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record * CppConcat(pg_finfo_,funcname)(void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_,funcname) (void) \
+{ \
+	static const Pg_finfo_record my_finfo = { 1 }; \
+	return &my_finfo; \
+} \
+extern int no_such_variable
+#endif
+
 /* 16 moved queryjumble.h and made an instr_time a count of nanoseconds */
 #if PG_VERSION_NUM >= 160000
 #include "nodes/queryjumble.h"

@@ -35,6 +35,7 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "utils/builtins.h"
 
 #include "exposition.h"
 
@@ -163,19 +164,17 @@ fobs_text_writer_finish(FobsWriter *writer)
 void
 fobs_append_number(StringInfo out, double value)
 {
-	char		digits[DOUBLE_SHORTEST_DECIMAL_LEN];
+	char		digits[Max(DOUBLE_SHORTEST_DECIMAL_LEN, MAXINT8LEN + 1)];
 
 	if (isnan(value))
 		appendStringInfoString(out, "NaN");
 	else if (isinf(value))
 		appendStringInfoString(out, value > 0 ? "+Inf" : "-Inf");
 	else if (value == floor(value) && fabs(value) <= MAX_EXACT)
-		appendStringInfo(out, INT64_FORMAT, (int64) value);
+		appendBinaryStringInfo(out, digits, pg_lltoa((int64) value, digits));
 	else
-	{
-		double_to_shortest_decimal_buf(value, digits);
-		appendStringInfoString(out, digits);
-	}
+		appendBinaryStringInfo(out, digits,
+							   double_to_shortest_decimal_buf(value, digits));
 }
 
 static void

@@ -38,6 +38,7 @@
 
 #include "collector.h"
 #include "context.h"
+#include "compat.h"
 #include "counters.h"
 #include "errors.h"
 #include "label.h"

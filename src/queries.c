@@ -18,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "counters.h"
 #include "guc.h"
 #include "queries.h"

@@ -38,6 +38,7 @@
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "counters.h"
 #include "guc.h"
 #include "label.h"
