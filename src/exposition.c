@@ -48,6 +48,7 @@ typedef struct TextWriter
 	FobsFormat	format;
 	StringInfo	out;
 	const FobsFamily *family;	/* open since the last family() */
+	int			name_len;		/* of its name */
 	bool		announced;		/* its metadata is written */
 	bool		any_family;		/* JSON: a comma is due before the next one */
 	bool		any_sample;		/* JSON: likewise */
@@ -185,6 +186,7 @@ text_family(FobsWriter *writer, const FobsFamily *family)
 	if (text->format == FOBS_FORMAT_JSON)
 		json_close_family(text);
 	text->family = family;
+	text->name_len = strlen(family->name);
 	text->announced = false;
 }
 
@@ -203,7 +205,7 @@ text_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
 	if (!text->announced)
 		text_announce(text);
 
-	appendStringInfoString(out, text->family->name);
+	appendBinaryStringInfo(out, text->family->name, text->name_len);
 	appendStringInfoString(out, suffix);
 	for (int i = 0; i < nlabels; i++)
 	{
@@ -261,17 +263,19 @@ text_label(StringInfo out, const FobsLabel *label)
 static void
 append_escaped(StringInfo out, const char *value, bool quotes)
 {
-	while (*value != '\0')
+	for (;;)
 	{
-		size_t		plain = strcspn(value, quotes ? "\\\n\"" : "\\\n");
+		const char *end = value;
 
-		appendBinaryStringInfo(out, value, plain);
-		value += plain;
-		if (*value == '\0')
-			break;
+		while (*end != '\0' && *end != '\\' && *end != '\n' &&
+			   (*end != '"' || !quotes))
+			end++;
+		appendBinaryStringInfo(out, value, end - value);
+		if (*end == '\0')
+			return;
 		appendStringInfoChar(out, '\\');
-		appendStringInfoChar(out, *value == '\n' ? 'n' : *value);
-		value++;
+		appendStringInfoChar(out, *end == '\n' ? 'n' : *end);
+		value = end + 1;
 	}
 }
 

@@ -228,6 +228,9 @@ export_text(FobsFormat format, StringInfo out,
 	instr_time	began;
 	instr_time	took;
 
+	/* as much room as the last one took, and some */
+	enlargeStringInfo(out, pg_atomic_read_u64(&shared->size) * 9 / 8);
+
 	INSTR_TIME_SET_CURRENT(began);
 	text = fobs_text_writer_create(format, out);
 	fobs_metrics_write(outer != NULL ? outer(text) : text);
@@ -603,8 +606,10 @@ fraiseql_obs_export_metrics(PG_FUNCTION_ARGS)
 		if (strcmp(name, formats[i].name) != 0)
 			continue;
 		initStringInfo(&out);
+		appendStringInfoSpaces(&out, VARHDRSZ);
 		export_text(formats[i].format, &out, server_writer_create);
-		PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+		SET_VARSIZE(out.data, out.len);
+		PG_RETURN_TEXT_P(out.data);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
