@@ -338,7 +338,8 @@ write_errors(FobsWriter *writer)
 {
 	FobsErrorSnapshot *errors =
 	palloc(FOBS_ERRORS_SNAPSHOT_SIZE * sizeof(FobsErrorSnapshot));
-	ErrorClass *classes = palloc(FOBS_ERRORS_SNAPSHOT_SIZE * sizeof(ErrorClass));
+	ErrorClass *classes =
+	palloc(FOBS_ERRORS_SNAPSHOT_SIZE * sizeof(ErrorClass));
 	char		(*names)[FOBS_DATNAME_SIZE] =
 	palloc(FOBS_MAX_DATABASES * sizeof(*names));
 	int			nerrors = fobs_errors_snapshot(errors);
