@@ -106,7 +106,7 @@ make_work()
 	trap 'exit 143' TERM
 	chmod 755 "$work"
 	[ "$EUID" != 0 ] || chown "$server_user" "$work"
-	export HOME=$work
+	export HOME=$work TMPDIR=$work
 	cd -- "$work"
 }
 
