@@ -31,7 +31,7 @@ die()
 # Prints the script's own description.
 usage()
 {
-	sed -n '3,/^$/s/^# \{0,1\}//p' "$0"
+	sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
 	exit "$1"
 }
 
