@@ -287,7 +287,7 @@ publish_toplevel(Statement *statement, int sqlstate)
 
 	/* errors of clients are counted where they are sent; see errors.c */
 	if (unlikely(statement->observation.failed) &&
-		sqlstate != fobs_errors_last_sent)
+		whereToSendOutput != DestRemote && sqlstate != fobs_errors_last_sent)
 		fobs_errors_count(sqlstate);
 }
 

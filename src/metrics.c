@@ -371,44 +371,35 @@ write_errors(FobsWriter *writer)
  * that was not given is left out, because an empty label is none.
  */
 static int
-operation_labels(FobsLabel *labels, const char *operation, const char *type)
+operation_labels(FobsLabel *labels, const FobsOperationSum * sum)
 {
 	labels[0].name = "operation";
-	labels[0].value = operation != NULL ? operation : FOBS_LABEL_OTHER;
+	labels[0].value = sum->operation;
 	labels[1].name = "type";
-	labels[1].value = type;
-	return type[0] != '\0' ? 2 : 1;
-}
-
-static void
-write_operation_duration(const char *operation, const char *type,
-						 const FobsSeriesSnapshot *snapshot, void *arg)
-{
-	FobsLabel	labels[2];
-	int			nlabels = operation_labels(labels, operation, type);
-
-	fobs_write_histogram((FobsWriter *) arg, labels, nlabels,
-						 &snapshot->durations,
-						 seconds(snapshot->duration_ns));
-}
-
-static void
-write_operation_errors(const char *operation, const char *type,
-					   const FobsSeriesSnapshot *snapshot, void *arg)
-{
-	FobsLabel	labels[2];
-	int			nlabels = operation_labels(labels, operation, type);
-
-	fobs_write_sample((FobsWriter *) arg, labels, nlabels, snapshot->errors);
+	labels[1].value = sum->type;
+	return sum->type[0] != '\0' ? 2 : 1;
 }
 
 static void
 write_operations(FobsWriter *writer)
 {
+	int			nsums;
+	FobsOperationSum **sums = fobs_operations_sums(&nsums);
+	FobsLabel	labels[2];
+
 	fobs_write_family(writer, &operation_duration_family);
-	fobs_operations_visit_sums(write_operation_duration, writer);
+	for (int i = 0; i < nsums; i++)
+	{
+		const FobsSeriesSnapshot *snapshot = &sums[i]->snapshot;
+
+		fobs_write_histogram(writer, labels, operation_labels(labels, sums[i]),
+							 &snapshot->durations,
+							 seconds(snapshot->duration_ns));
+	}
 	fobs_write_family(writer, &operation_errors_family);
-	fobs_operations_visit_sums(write_operation_errors, writer);
+	for (int i = 0; i < nsums; i++)
+		fobs_write_sample(writer, labels, operation_labels(labels, sums[i]),
+						  sums[i]->snapshot.errors);
 }
 
 /* About what is bounded: in the order of the families, -1 is not measured */

@@ -63,20 +63,13 @@ fobs_operations_visit(FobsSeriesVisitor visitor, void *arg)
 	fobs_series_visit(store, visitor, arg);
 }
 
-/* An operation of any database, while they are being summed */
-typedef struct OperationSum
-{
-	char		operation[FOBS_OPERATION_SIZE];
-	char		type[FOBS_OPERATION_TYPE_SIZE];
-	FobsSeriesSnapshot snapshot;
-} OperationSum;
-
+/* Operations while they are being summed, and "other" */
 typedef struct OperationSums
 {
 	int			n;
 	int			size;
-	OperationSum *sums;
-	FobsSeriesSnapshot other;
+	FobsOperationSum **sums;
+	FobsOperationSum *other;
 } OperationSums;
 
 /* A real operation of this name is not told apart from the rest. */
@@ -84,7 +77,8 @@ static bool
 is_other(const FobsOperationKey *key)
 {
 	return key == NULL ||
-		(strcmp(key->operation, "other") == 0 && key->type[0] == '\0');
+		(strcmp(key->operation, FOBS_LABEL_OTHER) == 0 &&
+		 key->type[0] == '\0');
 }
 
 static void
@@ -92,68 +86,70 @@ collect_sum(const void *key, const FobsSeriesSnapshot *snapshot, void *arg)
 {
 	const FobsOperationKey *operation = key;
 	OperationSums *sums = arg;
-	OperationSum *sum;
+	FobsOperationSum *sum;
 
 	if (is_other(operation))
 	{
-		fobs_series_snapshot_add(&sums->other, snapshot);
+		fobs_series_snapshot_add(&sums->other->snapshot, snapshot);
 		return;
 	}
 
-	if (sums->n == sums->size)
+	/* room for this one and for "other" */
+	if (sums->n + 1 == sums->size)
 	{
 		sums->size *= 2;
-		sums->sums = repalloc_huge(sums->sums,
-								   sums->size * sizeof(OperationSum));
+		sums->sums = repalloc(sums->sums,
+							  sums->size * sizeof(FobsOperationSum *));
 	}
-	sum = &sums->sums[sums->n++];
+	sum = palloc(sizeof(FobsOperationSum));
 	strlcpy(sum->operation, operation->operation, FOBS_OPERATION_SIZE);
 	strlcpy(sum->type, operation->type, FOBS_OPERATION_TYPE_SIZE);
 	sum->snapshot = *snapshot;
+	sums->sums[sums->n++] = sum;
 }
 
 static int
 compare_sums(const void *a, const void *b)
 {
-	const OperationSum *left = a;
-	const OperationSum *right = b;
+	const		FobsOperationSum *left = *(FobsOperationSum * const *) a;
+	const		FobsOperationSum *right = *(FobsOperationSum * const *) b;
 	int			order = strcmp(left->operation, right->operation);
 
 	return order != 0 ? order : strcmp(left->type, right->type);
 }
 
 /*
- * Calls a visitor for each (operation, type), summed over the databases and
- * in their order, and last for "other" (operation NULL) if it has calls.
+ * Sums each (operation, type) over the databases.  Returns an array of
+ * pointers in the order of their names, last "other" if it has calls; all
+ * palloc'd.
  */
-void
-fobs_operations_visit_sums(FobsOperationVisitor visitor, void *arg)
+FobsOperationSum **
+fobs_operations_sums(int *nsums)
 {
 	OperationSums sums = {0};
 	int			kept = 0;
 
 	sums.size = 64;
-	sums.sums = palloc(sums.size * sizeof(OperationSum));
-	sums.other.min_ns = PG_UINT64_MAX;
+	sums.sums = palloc(sums.size * sizeof(FobsOperationSum *));
+	sums.other = palloc0(sizeof(FobsOperationSum));
+	strlcpy(sums.other->operation, FOBS_LABEL_OTHER, FOBS_OPERATION_SIZE);
+	sums.other->snapshot.min_ns = PG_UINT64_MAX;
 	fobs_series_visit(store, collect_sum, &sums);
-	qsort(sums.sums, sums.n, sizeof(OperationSum), compare_sums);
+	qsort(sums.sums, sums.n, sizeof(FobsOperationSum *), compare_sums);
 
 	for (int i = 0; i < sums.n; i++)
 	{
 		if (kept > 0 &&
 			compare_sums(&sums.sums[kept - 1], &sums.sums[i]) == 0)
-			fobs_series_snapshot_add(&sums.sums[kept - 1].snapshot,
-									 &sums.sums[i].snapshot);
+			fobs_series_snapshot_add(&sums.sums[kept - 1]->snapshot,
+									 &sums.sums[i]->snapshot);
 		else
 			sums.sums[kept++] = sums.sums[i];
 	}
-
-	for (int i = 0; i < kept; i++)
-		visitor(sums.sums[i].operation, sums.sums[i].type,
-				&sums.sums[i].snapshot, arg);
-	if (sums.other.calls > 0)
-		visitor(NULL, "", &sums.other, arg);
-	pfree(sums.sums);
+	if (sums.other->snapshot.calls > 0)
+		sums.sums[kept++] = sums.other;
+	*nsums = kept;
+	return sums.sums;
 }
 
 /* Tells about the store of operations. */

@@ -22,10 +22,13 @@ typedef struct FobsOperationKey
 	char		type[FOBS_OPERATION_TYPE_SIZE];
 } FobsOperationKey;
 
-/* An operation summed over all databases; operation is NULL for "other" */
-typedef void (*FobsOperationVisitor) (const char *operation, const char *type,
-									  const FobsSeriesSnapshot *snapshot,
-									  void *arg);
+/* An operation summed over the databases; UTF-8 */
+typedef struct FobsOperationSum
+{
+	char		operation[FOBS_OPERATION_SIZE];
+	char		type[FOBS_OPERATION_TYPE_SIZE];
+	FobsSeriesSnapshot snapshot;
+}			FobsOperationSum;
 
 extern void fobs_operations_shmem_request(void);
 extern void fobs_operations_shmem_startup(void);
@@ -33,8 +36,7 @@ extern void fobs_operations_count(const FobsOperationKey *key,
 								  FobsSeriesRef *ref,
 								  const FobsObservation *observation);
 extern void fobs_operations_visit(FobsSeriesVisitor visitor, void *arg);
-extern void fobs_operations_visit_sums(FobsOperationVisitor visitor,
-									   void *arg);
+extern FobsOperationSum * *fobs_operations_sums(int *nsums);
 extern FobsSeriesStoreInfo fobs_operations_info(void);
 extern void fobs_operations_reset(void);
 
