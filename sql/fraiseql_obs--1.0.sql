@@ -87,8 +87,10 @@ BEGIN
         FROM @extschema@.query_counters() c %s
         $query$,
         CASE WHEN texts IS NULL THEN 'NULL::text' ELSE 's.query' END,
-        format('LEFT JOIN (SELECT DISTINCT ON (%2$s) %2$s, query FROM %1$s) s USING (%2$s)',
-               texts, key));
+        CASE WHEN texts IS NOT NULL THEN
+            format('LEFT JOIN (SELECT DISTINCT ON (%2$s) %2$s, query FROM %1$s) s USING (%2$s)',
+                   texts, key)
+        END);
 END
 $$;
 
