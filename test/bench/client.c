@@ -32,6 +32,7 @@
  *
  *-------------------------------------------------------------------------
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,6 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <libpq-fe.h>
 
@@ -51,7 +53,7 @@ typedef struct Connection
 {
 	PGconn	   *pg;
 	uint64_t	random;			/* state, so that each connection has its own */
-	long		pause_ns;		/* before each statement */
+	int			state_file;		/* see let_sleep(); -1: do not wait */
 	clockid_t	backend_clock;	/* its processor time */
 } Connection;
 
@@ -62,7 +64,7 @@ typedef struct Timing
 {
 	double		elapsed;
 	double		processor;		/* of the backends */
-} Timing;
+}			Timing;
 
 typedef struct Worker
 {
@@ -124,13 +126,34 @@ expect(PGconn * pg, PGresult * result, ExecStatusType status)
 	PQclear(result);
 }
 
+/*
+ * Waits until the backend has gone to sleep, as it does between the statements
+ * of any client that does not hurry.  Else it would now and then find the next
+ * statement there already, and save the instructions that sleeping takes: all
+ * the more often the busier the machine is.
+ */
 static void
-rest(const Connection *connection)
+let_sleep(const Connection *connection)
 {
-	struct timespec ts = {0, connection->pause_ns};
+	struct timespec moment = {0, 50000};
+	char		text[64];
+	ssize_t		length;
+	const char *state;
 
-	if (connection->pause_ns > 0)
-		nanosleep(&ts, NULL);
+	if (connection->state_file < 0)
+		return;
+	for (;;)
+	{
+		/* "pid (name) state ..."; a backend's name has no parenthesis */
+		length = pread(connection->state_file, text, sizeof(text) - 1, 0);
+		if (length <= 0)
+			die("run", "could not read the backend's state");
+		text[length] = '\0';
+		state = strstr(text, ") ");
+		if (state != NULL && state[2] == 'S')
+			return;
+		nanosleep(&moment, NULL);
+	}
 }
 
 /* The statement of pgbench -S -M prepared. */
@@ -144,7 +167,7 @@ run_select(Connection *connection, int count)
 	{
 		snprintf(aid, sizeof(aid), "%d",
 				 (int) (random_next(&connection->random) % ACCOUNTS) + 1);
-		rest(connection);
+		let_sleep(connection);
 		expect(connection->pg,
 			   PQexecPrepared(connection->pg, "account", 1, params, NULL,
 							  NULL, 0),
@@ -157,7 +180,7 @@ run_one(Connection *connection, int count)
 {
 	for (int i = 0; i < count; i++)
 	{
-		rest(connection);
+		let_sleep(connection);
 		expect(connection->pg, PQexec(connection->pg, "SELECT 1"),
 			   PGRES_TUPLES_OK);
 	}
@@ -208,7 +231,7 @@ connection_open(Connection *connection, const char *conninfo, uint64_t seed)
 		die("could not connect", PQerrorMessage(pg));
 	connection->pg = pg;
 	connection->random = seed;
-	connection->pause_ns = 0;
+	connection->state_file = -1;
 	if (clock_getcpuclockid(PQbackendPID(pg), &connection->backend_clock) != 0)
 		die("could not find the backend", "the server is not on this machine");
 }
@@ -235,11 +258,14 @@ command_run(char **args)
 	Workload	workload = workload_by_name(args[0]);
 	int			count = positive(args[1]);
 	Connection	connection;
+	char		path[64];
 
 	connection_open(&connection, args[2], 1);
 	connection_prepare(&connection);
-	/* so that the server always waits, rather than now and then: see bench */
-	connection.pause_ns = 300000;
+	snprintf(path, sizeof(path), "/proc/%d/stat", PQbackendPID(connection.pg));
+	connection.state_file = open(path, O_RDONLY);
+	if (connection.state_file < 0)
+		die(path, "could not be opened");
 	workload(&connection, count);
 	printf("%d\n", PQbackendPID(connection.pg));
 	PQfinish(connection.pg);
@@ -330,7 +356,7 @@ shuffle(int *order, int count, uint64_t *random)
 
 static void
 run_round(int servers, const Worker *workers, int clients, int *order,
-		  uint64_t *random, Timing *timings)
+		  uint64_t *random, Timing * timings)
 {
 	shuffle(order, servers, random);
 	for (int i = 0; i < servers; i++)
