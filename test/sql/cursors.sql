@@ -22,6 +22,18 @@ FETCH 3 FROM h /*action='3 outside'*/;
 CLOSE h /*action='4 close'*/;
 SELECT * FROM counted;
 
+-- what a function does meanwhile is nested
+CREATE FUNCTION obs_nested(g int) RETURNS bigint LANGUAGE plpgsql AS
+'BEGIN RETURN (SELECT count(*) FROM pg_am WHERE oid = g); END';
+SELECT fraiseql_obs.reset_metrics() IS NOT NULL AS reset;
+SET fraiseql_obs.operation_name = 'hold';
+BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT obs_nested(g) FROM generate_series(1, 5) AS g;
+COMMIT;
+FETCH ALL FROM h \g /dev/null
+CLOSE h; RESET fraiseql_obs.operation_name;
+SELECT * FROM counted;
+DROP FUNCTION obs_nested(int);
+
 -- one that fails, and one whose query fails while it is materialised
 SELECT fraiseql_obs.reset_metrics() IS NOT NULL AS reset;
 BEGIN;
@@ -39,13 +51,11 @@ SELECT * FROM failed;
 
 -- the query itself, as nested
 SELECT fraiseql_obs.reset_metrics() IS NOT NULL AS reset;
-SET fraiseql_obs.track = 'all';
-SET ROLE regress_fraiseql_app;
+SET fraiseql_obs.track = 'all'; SET ROLE regress_fraiseql_app;
 BEGIN;
 DECLARE c CURSOR FOR SELECT generate_series(1, 10) AS g;
 FETCH 3 FROM c;
 FETCH ALL FROM c;
 COMMIT;
-RESET ROLE;
-RESET fraiseql_obs.track;
+RESET ROLE; RESET fraiseql_obs.track;
 SELECT toplevel, calls, rows FROM counted_by_role;

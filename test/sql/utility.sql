@@ -23,6 +23,7 @@ DEALLOCATE p /*action='deallocate'*/;
 -- EXPLAIN counts when it executes.
 EXPLAIN (COSTS OFF) SELECT 1 /*action='explain'*/;
 EXPLAIN (ANALYZE off, COSTS OFF) SELECT 1 /*action='explain'*/;
+EXPLAIN SELECT 1 / 0 /*action='explain'*/;
 EXPLAIN (ANALYZE) SELECT 1 /*action='02 explain analyze'*/ \g /dev/null
 
 COPY obs_item TO PROGRAM 'cat > /dev/null' /*action='03 copy to'*/;
