@@ -178,7 +178,7 @@ now_ns(void)
 static bool
 plans_toplevel(const char *query_string)
 {
-	return current == NULL && planning == 0 &&
+	return current == NULL && planning == 0 && suppressed == 0 &&
 		(query_string == debug_query_string || ActivePortal != NULL);
 }
 
@@ -186,7 +186,8 @@ plans_toplevel(const char *query_string)
 static bool
 at_toplevel(void)
 {
-	return current == NULL && planning == 0 && ActivePortal != NULL;
+	return current == NULL && planning == 0 && suppressed == 0 &&
+		ActivePortal != NULL;
 }
 
 /* Is a statement that starts here to be counted? */
