@@ -237,6 +237,7 @@ main(void)
 	check_present("SELECT 1 /*a*/ ; ", true);
 	check_present("/*a*/ SELECT 1", true);
 	check_present(" ;/*a*/ SELECT 1", true);
+	check_present(";/*a*/ SELECT a", true);
 	check_present("SELECT /*a*/ 1", false);
 	check_present("SELECT '*/'", false);
 
