@@ -16,7 +16,7 @@
 #
 # The verdict is about what fraiseql_obs adds less BAR times what
 # pg_stat_statements adds.  It is met, or missed, only if the whole interval
-# says so: exits with 0 if met, 1 if missed, 2 if the interval contains 0.
+# says so: exits with 0 if met, 1 if missed, 3 if the interval contains 0.
 
 use strict;
 use warnings;
@@ -108,7 +108,7 @@ my ($excess, $low, $high) = table("elapsed", BARE);
 my ($word, $status) =
     $high <= 0 ? ('met', 0)
   : $low > 0 ? ('MISSED', 1)
-  : ('UNDECIDED (try more rounds, or a machine with less to do)', 2);
+  : ('UNDECIDED (try more rounds, or a machine with less to do)', 3);
 printf "%s: at most %s of pg_stat_statements' time; "
   . "the difference is %+.0f (%+.0f .. %+.0f)\n", $word, $bar, $excess, $low,
   $high;
