@@ -201,8 +201,9 @@ COMMENT ON FUNCTION export_metrics(text) IS
 
 CREATE VIEW v_query_stats AS
 SELECT jsonb_build_array(s.dbid, s.userid, s.queryid::text, s.toplevel,
-                         -- several may have no identifier that is shown
-                         CASE WHEN s.queryid IS NULL THEN row_number() OVER () END
+                         -- several may have an identifier that is not shown
+                         CASE WHEN s.queryid IS NULL AND s.userid IS NOT NULL
+                              THEN row_number() OVER () END
                         )::text AS id,
        to_jsonb(s) || jsonb_build_object('queryid', s.queryid::text) AS data
 FROM query_stats() s;

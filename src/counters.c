@@ -46,7 +46,8 @@
 
 /* FobsCounters seen as what it is: a row of 64-bit numbers */
 #define COUNTERS_FIELDS		((int) (sizeof(FobsCounters) / sizeof(uint64)))
-#define COUNTERS_FIELD(f)	((int) (offsetof(FobsCounters, f) / sizeof(uint64)))
+#define COUNTERS_FIELD(f) \
+	((int) (offsetof(FobsCounters, f) / sizeof(uint64)))
 
 StaticAssertDecl(sizeof(FobsCounters) % sizeof(uint64) == 0,
 				 "FobsCounters must hold nothing but 64-bit numbers");
@@ -195,6 +196,8 @@ register_database(Oid oid, const char *name)
 /*
  * The name of our database: the one the client asked for, which takes no
  * catalog access and is known in any state; without a client, the catalog's.
+ * False if it is not known, or cannot be told exactly as long as its
+ * conversion to UTF-8 has not been looked up.
  */
 static bool
 my_database_name(char *name)
@@ -207,7 +210,7 @@ my_database_name(char *name)
 		source = get_database_name(MyDatabaseId);
 	else
 		return false;
-	if (source == NULL)
+	if (source == NULL || !fobs_label_is_exact(source))
 		return false;
 
 	fobs_label_copy(name, FOBS_DATNAME_SIZE, source, strlen(source));

@@ -44,7 +44,7 @@
 PG_FUNCTION_INFO_V1(fraiseql_obs_error_stats);
 
 /* Places that made-up SQLSTATEs may take */
-#define MAX_MADE_UP		128
+#define MAX_MADE_UP		256
 
 /* All fields are atomic */
 typedef struct ErrorEntry
@@ -245,7 +245,8 @@ read_entry(ErrorEntry *entry, FobsErrorSnapshot *snapshot)
 	snapshot->database = (int) (key >> 32) - 1;
 	snapshot->sqlstate = (int) (uint32) key;
 	snapshot->errors = pg_atomic_read_u64(&entry->errors);
-	snapshot->last_error = (TimestampTz) pg_atomic_read_u64(&entry->last_error);
+	snapshot->last_error =
+		(TimestampTz) pg_atomic_read_u64(&entry->last_error);
 }
 
 /*

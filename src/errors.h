@@ -24,7 +24,7 @@ typedef struct FobsErrorSnapshot
 /* SQLSTATE of the last error that this process's client was sent, or 0 */
 extern int	fobs_errors_last_sent;
 
-#define FOBS_MAX_ERRORS 512		/* kinds of error told apart */
+#define FOBS_MAX_ERRORS 2048	/* kinds of error told apart */
 #define FOBS_ERRORS_SNAPSHOT_SIZE (FOBS_MAX_ERRORS + FOBS_MAX_DATABASES)
 
 extern void fobs_errors_shmem_request(void);

@@ -34,6 +34,7 @@
 	(unit) * 5, (unit) * 6, (unit) * 7, (unit) * 8, (unit) * 10
 
 #define LAST_CELL	FOBS_HISTOGRAM_LAST_CELL
+#define upper_ns	fobs_histogram_upper_ns
 
 /* Upper bounds in nanoseconds; the last cell has none */
 const uint64 fobs_histogram_upper_ns[LAST_CELL] = {
@@ -77,22 +78,22 @@ const char *const fobs_histogram_export_text[FOBS_EXPORT_BOUNDS + 1] = {
 	"0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf"
 };
 
-uint8		fobs_histogram_first_cell[64 * 4];
+uint8		fobs_histogram_first_cell[64 * 8];
 
 /* Fills the tables. */
 void
 fobs_histogram_init(void)
 {
-	for (int bit = 2; bit < 64; bit++)
+	for (int bit = 3; bit < 64; bit++)
 	{
-		for (int quarter = 0; quarter < 4; quarter++)
+		for (int eighth = 0; eighth < 8; eighth++)
 		{
-			uint64		shortest = (UINT64CONST(4) + quarter) << (bit - 2);
+			uint64		shortest = (UINT64CONST(8) + eighth) << (bit - 3);
 			int			cell = 0;
 
-			while (cell < LAST_CELL && fobs_histogram_upper_ns[cell] < shortest)
+			while (cell < LAST_CELL && upper_ns[cell] < shortest)
 				cell++;
-			fobs_histogram_first_cell[bit * 4 + quarter] = cell;
+			fobs_histogram_first_cell[bit * 8 + eighth] = cell;
 		}
 	}
 }
@@ -143,10 +144,10 @@ fobs_histogram_quantile(const FobsHistogram *histogram, double quantile)
 	}
 
 	if (cell == 0)
-		return (double) fobs_histogram_upper_ns[0] / 2;
+		return (double) upper_ns[0] / 2;
 	if (cell == LAST_CELL)
-		return (double) fobs_histogram_upper_ns[LAST_CELL - 1];
-	return (double) (fobs_histogram_upper_ns[cell - 1] + fobs_histogram_upper_ns[cell]) / 2;
+		return (double) upper_ns[LAST_CELL - 1];
+	return (double) (upper_ns[cell - 1] + upper_ns[cell]) / 2;
 }
 
 /*
@@ -162,7 +163,7 @@ fobs_histogram_cumulate(const FobsHistogram *histogram,
 
 	for (int bound = 0; bound < FOBS_EXPORT_BOUNDS; bound++)
 	{
-		while (fobs_histogram_upper_ns[cell] <= export_ns[bound])
+		while (upper_ns[cell] <= export_ns[bound])
 			seen += histogram->cells[cell++];
 		counts[bound] = seen;
 	}

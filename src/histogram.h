@@ -40,9 +40,9 @@ extern const uint64 fobs_histogram_upper_ns[FOBS_HISTOGRAM_LAST_CELL];
 
 /*
  * Where to start looking: the cell of the shortest duration that has a given
- * highest bit and the given two bits below it.
+ * highest bit and the given three bits below it.
  */
-extern uint8 fobs_histogram_first_cell[64 * 4];
+extern uint8 fobs_histogram_first_cell[64 * 8];
 
 /* The cell that a duration falls into. */
 static inline int
@@ -57,13 +57,11 @@ fobs_histogram_cell(uint64 duration_ns)
 	if (unlikely(duration_ns > upper_ns[FOBS_HISTOGRAM_LAST_CELL - 1]))
 		return FOBS_HISTOGRAM_LAST_CELL;
 
-	/* at most two bounds lie between two starting points */
+	/* at most one bound lies between two starting points */
 	bit = pg_leftmost_one_pos64(duration_ns);
-	cell = fobs_histogram_first_cell[bit * 4 +
-									 ((duration_ns >> (bit - 2)) & 3)];
-	while (upper_ns[cell] < duration_ns)
-		cell++;
-	return cell;
+	cell = fobs_histogram_first_cell[bit * 8 +
+									 ((duration_ns >> (bit - 3)) & 7)];
+	return cell + (upper_ns[cell] < duration_ns);
 }
 
 #endif							/* FRAISEQL_OBS_HISTOGRAM_H */

@@ -32,9 +32,10 @@
  * meanwhile is nested.  So no call of the executor has to be bracketed by
  * PG_TRY: an error that a function handles leaves the client's statement
  * alone, and one that is not handled is sent to the client, or at least ends
- * the transaction, and either forgets "current".  What runs for nobody's
- * portal (a deferred trigger inside of COMMIT, a function that a background
- * process calls) is nested, too: it has no active portal.
+ * the transaction, and either forgets "current".  What a function runs for
+ * no statement (a deferred trigger inside of COMMIT, an index expression in
+ * autovacuum, a CHECK of a parameter's type) is nested, too; see
+ * plans_toplevel().
  *
  * We never write to what we are given (other extensions read the query
  * identifier after us), never raise an error and never talk to the client.
@@ -44,8 +45,6 @@
  *	 statement we count; the FETCHes before and after it are counted.
  * - A portal that is run again after it was drained (a scrollable cursor read
  *	 backwards inside of a function) is counted for its first pass alone.
- * - Functions in the arguments of EXECUTE run before its statement, and as if
- *	 they were the client's.
  * - The error of a process without a client has no SQLSTATE here.
  *
  *-------------------------------------------------------------------------
@@ -56,7 +55,9 @@
 #include "access/xact.h"
 #include "commands/defrem.h"
 #include "executor/executor.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/params.h"
 #include "optimizer/planner.h"
 #include "parser/analyze.h"
 #include "portability/instr_time.h"
@@ -124,20 +125,33 @@ static const StatementText no_text = {NULL, 0};
 /* Statements allocated at a time */
 #define STATEMENTS_CHUNK	16
 
-/* Buckets of the table of statements; a power of two */
-#define STATEMENT_BUCKETS	256
+/*
+ * Buckets of the table of statements: one place for the statement that is
+ * usually alone, and a power of two for the others, by address.
+ */
+#define HASHED_BUCKETS		256
+#define STATEMENT_BUCKETS	(1 + HASHED_BUCKETS)
 
 /* Those that the executor knows, and those to be used */
 static Statement *buckets[STATEMENT_BUCKETS];
 static int	nstatements = 0;
 static Statement *free_statements = NULL;
 
-/* The client's statement that is being executed; see banner */
+/*
+ * The client's statement that is being executed, see banner, and how many
+ * open subtransactions began while it was
+ */
 static Statement *current = NULL;
+static int	inner_subtransactions = 0;
 
-/* Above 0: inside of the planner; of an EXPLAIN that executes nothing */
-static int	planning = 0;
+/* What GetCurrentSubTransactionId() would say */
+static SubTransactionId current_subid = TopSubTransactionId;
+
+/* Above 0: inside of an EXPLAIN that executes nothing; nothing is counted */
 static int	suppressed = 0;
+
+/* Above 0: there or inside of the planner; nothing is the client's own */
+static int	unclaimed = 0;
 
 static bool exit_callback_registered = false;
 
@@ -174,20 +188,35 @@ now_ns(void)
 	return (uint64) INSTR_TIME_GET_NANOSEC(now);
 }
 
-/* Is a statement that is planned here the client's own? */
+/*
+ * Whether a function is being executed that uses SPI.  There is no function
+ * that only asks; this one does nothing, for no relation has an empty name.
+ */
 static bool
-plans_toplevel(const char *query_string)
+spi_connected(void)
 {
-	return current == NULL && planning == 0 && suppressed == 0 &&
-		(query_string == debug_query_string || ActivePortal != NULL);
+	return SPI_unregister_relation("") != SPI_ERROR_UNCONNECTED;
+}
+
+/*
+ * Is a statement that is planned here the client's own?  A function that runs
+ * it, be it for no statement at all, has left its mark on error_context_stack,
+ * where the client's own usually have none but that of their parameters.
+ */
+static inline bool
+plans_toplevel(void)
+{
+	return current == NULL && unclaimed == 0 &&
+		(error_context_stack == NULL ||
+		 error_context_stack->callback == ParamsErrorCallback ||
+		 !spi_connected());
 }
 
 /* Is a statement that starts here the client's own? */
-static bool
+static inline bool
 at_toplevel(void)
 {
-	return current == NULL && planning == 0 && suppressed == 0 &&
-		ActivePortal != NULL;
+	return ActivePortal != NULL && plans_toplevel();
 }
 
 /* Is a statement that starts here to be counted? */
@@ -319,13 +348,24 @@ publish(Statement *statement, bool failed, int sqlstate)
 	return failed ? statement->toplevel : observation->slow;
 }
 
+/*
+ * Makes a client's statement the current one.  If there is one already, it is
+ * a portal of the client's that a function reads, and part of that.
+ */
+static inline void
+set_current(Statement *statement)
+{
+	if (current == NULL)
+		current = statement;
+}
+
 static inline void
 start_clock(Statement *statement)
 {
+	if (statement->toplevel)
+		set_current(statement);
 	if (statement->clock_ns == 0)
 		statement->clock_ns = now_ns();
-	if (statement->toplevel)
-		current = statement;
 }
 
 /* Adds the time since the clock was started, if it was. */
@@ -363,6 +403,8 @@ untimed_ns(const Statement *statement)
 static void
 fail_statement(Statement *statement, int sqlstate, StatementText text)
 {
+	if (sqlstate == 0 && proc_exit_inprogress)
+		sqlstate = ERRCODE_CONNECTION_FAILURE;
 	if (!statement->started)
 		statement->observation.duration_ns = untimed_ns(statement);
 	stop_clock(statement);
@@ -392,13 +434,7 @@ publish_rest(int code, Datum arg)
 
 	if (statement != NULL)
 	{
-		int			sqlstate = fobs_errors_last_sent;
-
-		if (sqlstate == 0)
-			sqlstate = ERRCODE_CONNECTION_FAILURE;
-		stop_clock(statement);
-		if (!statement->published && publish(statement, true, sqlstate))
-			record_statement(statement, sqlstate, no_text);
+		fail_statement(statement, fobs_errors_last_sent, no_text);
 	}
 
 	for (int i = 0; i < STATEMENT_BUCKETS; i++)
@@ -421,6 +457,7 @@ publish_rest(int code, Datum arg)
 static pg_noinline bool
 attach(void)
 {
+	fobs_label_prepare();
 	if (!fobs_counters_attach())
 		return false;
 	if (!exit_callback_registered)
@@ -429,7 +466,6 @@ attach(void)
 		before_shmem_exit(publish_rest, (Datum) 0);
 		exit_callback_registered = true;
 	}
-	fobs_label_prepare();
 	return true;
 }
 
@@ -440,7 +476,7 @@ attach(void)
 static bool
 begin_statement(Statement *statement, int64 queryid, bool toplevel)
 {
-	if (unlikely(!exit_callback_registered) && !attach())
+	if (unlikely(!fobs_counters_attached) && !attach())
 		return false;
 
 	statement->queryDesc = NULL;
@@ -465,11 +501,15 @@ static inline void
 begin_toplevel(Statement *statement, const char *source, int location,
 			   int length)
 {
-	StatementText text = no_text;
+	StatementText text;
 
 	fobs_errors_last_sent = 0;
-	if (unlikely(comments_seen))
-		text = statement_text(source, location, length);
+	if (likely(!comments_seen))
+	{
+		statement->context = fobs_context_capture("", 0);
+		return;
+	}
+	text = statement_text(source, location, length);
 	statement->context = fobs_context_capture(text.start, text_length(text));
 }
 
@@ -515,7 +555,7 @@ take_planning_ns(int64 queryid, bool toplevel)
  * for use while the error is being handled.
  */
 static void
-publish_failed_plan(const Query * parse, const char *query_string,
+publish_failed_plan(const Query *parse, const char *query_string,
 					bool toplevel, uint64 planning_ns)
 {
 	Statement	statement;
@@ -539,11 +579,21 @@ publish_failed_plan(const Query * parse, const char *query_string,
  */
 
 static inline Statement **
-bucket_of(const QueryDesc *queryDesc)
+hashed_bucket(const QueryDesc *queryDesc)
 {
 	uintptr_t	address = (uintptr_t) queryDesc;
 
-	return &buckets[(address >> 4 ^ address >> 12) & (STATEMENT_BUCKETS - 1)];
+	return &buckets[1 + ((address >> 4 ^ address >> 12) &
+						 (HASHED_BUCKETS - 1))];
+}
+
+/* The bucket that has the QueryDesc's statement, if there is one. */
+static inline Statement **
+bucket_of(const QueryDesc *queryDesc)
+{
+	if (likely(buckets[0] != NULL && buckets[0]->queryDesc == queryDesc))
+		return &buckets[0];
+	return hashed_bucket(queryDesc);
 }
 
 static inline Statement *
@@ -567,8 +617,6 @@ forget_statement(Statement **link)
 
 	*link = statement->next;
 	nstatements--;
-	if (current == statement)
-		current = NULL;
 	end_statement(statement);
 	statement->next = free_statements;
 	free_statements = statement;
@@ -628,6 +676,17 @@ hand_over(SubTransactionId subid, SubTransactionId parent)
 	}
 }
 
+/*
+ * Forgets "current" after a rollback of what it was being executed in: its
+ * error was handled by somebody and sent to nobody.
+ */
+static void
+abandon_current(void)
+{
+	if (current != NULL && current->queryDesc != NULL)
+		fail_statement(current, fobs_errors_last_sent, no_text);
+}
+
 static void
 end_transaction(XactEvent event, void *arg)
 {
@@ -635,19 +694,42 @@ end_transaction(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
+	{
+		abandon_current();
 		forget_abandoned(InvalidSubTransactionId);
+	}
 }
 
 static void
-end_subtransaction(SubXactEvent event, SubTransactionId subid,
-				   SubTransactionId parent, void *arg)
+change_subtransaction(SubXactEvent event, SubTransactionId subid,
+					  SubTransactionId parent, void *arg)
 {
-	if (nstatements == 0)
-		return;
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		forget_abandoned(subid);
-	else if (event == SUBXACT_EVENT_COMMIT_SUB)
-		hand_over(subid, parent);
+	bool		inner = inner_subtransactions > 0;
+
+	switch (event)
+	{
+		case SUBXACT_EVENT_START_SUB:
+			current_subid = subid;
+			if (inner || current != NULL)
+				inner_subtransactions++;
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			current_subid = parent;
+			inner_subtransactions -= inner;
+			if (nstatements > 0)
+				hand_over(subid, parent);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			current_subid = parent;
+			inner_subtransactions -= inner;
+			if (!inner)
+				abandon_current();
+			if (nstatements > 0)
+				forget_abandoned(subid);
+			break;
+		default:
+			break;
+	}
 }
 
 /* Takes a Statement from the free list; NULL if there is no memory. */
@@ -658,10 +740,10 @@ allocate_statement(void)
 
 	if (unlikely(free_statements == NULL))
 	{
+		Size		size = STATEMENTS_CHUNK * sizeof(Statement);
 		Statement  *chunk;
 
-		chunk = MemoryContextAllocExtended(TopMemoryContext,
-										   STATEMENTS_CHUNK * sizeof(Statement),
+		chunk = MemoryContextAllocExtended(TopMemoryContext, size,
 										   MCXT_ALLOC_NO_OOM);
 		if (chunk == NULL)
 			return NULL;
@@ -697,14 +779,14 @@ remember_statement(QueryDesc *queryDesc, bool toplevel)
 					   queryDesc->plannedstmt->stmt_location,
 					   queryDesc->plannedstmt->stmt_len);
 	statement->queryDesc = queryDesc;
-	statement->subid = GetCurrentSubTransactionId();
+	statement->subid = current_subid;
 	statement->started = false;
 	statement->reads_only = only_reads(queryDesc);
 	statement->has_run = false;
 	statement->observation.planning_ns = take_planning_ns(queryid,
 														  toplevel);
 
-	bucket = bucket_of(queryDesc);
+	bucket = buckets[0] == NULL ? &buckets[0] : hashed_bucket(queryDesc);
 	statement->next = *bucket;
 	*bucket = statement;
 	nstatements++;
@@ -720,7 +802,7 @@ remember_statement(QueryDesc *queryDesc, bool toplevel)
  * statement is once, so that no execution has to look where none has.
  */
 static void
-fobs_post_parse_analyze(ParseState * pstate, Query * query, JumbleState * jstate)
+fobs_post_parse_analyze(ParseState *pstate, Query *query, JumbleState *jstate)
 {
 	if (!comments_seen)
 	{
@@ -739,12 +821,12 @@ static PlannedStmt *
 fobs_planner(PLANNER_PARAMS)
 {
 	PlannedStmt *result;
-	volatile bool toplevel = plans_toplevel(query_string);
+	volatile bool toplevel = plans_toplevel();
 	volatile bool tracked = is_tracked(toplevel) && attach();
 	volatile uint64 started_ns = tracked ? now_ns() : 0;
 	int64		queryid = (int64) parse->queryId;
 
-	planning++;
+	unclaimed++;
 	PG_TRY();
 	{
 		if (prev_planner)
@@ -754,7 +836,7 @@ fobs_planner(PLANNER_PARAMS)
 	}
 	PG_CATCH();
 	{
-		planning--;
+		unclaimed--;
 		if (tracked)
 		{
 			uint64		planning_ns = now_ns() - started_ns;
@@ -766,7 +848,7 @@ fobs_planner(PLANNER_PARAMS)
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
-	planning--;
+	unclaimed--;
 
 	if (tracked)
 		note_planning(queryid, toplevel, now_ns() - started_ns);
@@ -781,18 +863,20 @@ fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 
 	if (is_tracked(toplevel) && !(eflags & EXEC_FLAG_EXPLAIN_ONLY))
 		statement = remember_statement(queryDesc, toplevel);
-	if (toplevel)
-		current = statement;
+	if (toplevel && statement != NULL)
+		set_current(statement);
 
 	if (prev_ExecutorStart)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
 
-	if (toplevel)
-		current = NULL;
 	if (statement != NULL)
+	{
 		statement->started = true;
+		if (toplevel)
+			current = NULL;
+	}
 }
 
 static void
@@ -970,6 +1054,7 @@ static void
 call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 {
 	suppressed++;
+	unclaimed++;
 	PG_TRY();
 	{
 		call_ProcessUtility(PROCESS_UTILITY_ARGS);
@@ -977,6 +1062,7 @@ call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 	PG_FINALLY();
 	{
 		suppressed--;
+		unclaimed--;
 	}
 	PG_END_TRY();
 }
@@ -1086,7 +1172,7 @@ fobs_hooks_install(void)
 
 	fobs_errors_install(error_sent);
 	RegisterXactCallback(end_transaction, NULL);
-	RegisterSubXactCallback(end_subtransaction, NULL);
+	RegisterSubXactCallback(change_subtransaction, NULL);
 
 	prev_post_parse_analyze = post_parse_analyze_hook;
 	post_parse_analyze_hook = fobs_post_parse_analyze;

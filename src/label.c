@@ -129,6 +129,16 @@ fobs_label_copy(char *dst, size_t size, const char *src, size_t len)
 }
 
 /*
+ * Whether fobs_label_copy() would give all of a text that is valid in the
+ * server's encoding, rather than U+FFFD for want of the conversion.
+ */
+bool
+fobs_label_is_exact(const char *src)
+{
+	return conversion_looked_up || !needs_conversion() || pg_is_ascii(src);
+}
+
+/*
  * The same for text that a client has encoded itself, as percent escapes or
  * in its own encoding: UTF-8 if it is valid as such, else the server's.
  */

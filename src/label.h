@@ -12,6 +12,7 @@
 #define FOBS_LABEL_OTHER "other"
 
 extern void fobs_label_prepare(void);
+extern bool fobs_label_is_exact(const char *src);
 extern bool fobs_label_copy(char *dst, size_t size, const char *src,
 							size_t len);
 extern bool fobs_label_copy_decoded(char *dst, size_t size, const char *src,

@@ -371,7 +371,7 @@ write_errors(FobsWriter *writer)
  * that was not given is left out, because an empty label is none.
  */
 static int
-operation_labels(FobsLabel *labels, const FobsOperationSum * sum)
+operation_labels(FobsLabel *labels, const FobsOperationSum *sum)
 {
 	labels[0].name = "operation";
 	labels[0].value = sum->operation;

@@ -263,7 +263,7 @@ add_to(pg_atomic_uint64 *counter, uint64 n)
 		pg_atomic_fetch_add_u64(counter, n);
 }
 
-static inline void
+static void
 lower_to(pg_atomic_uint64 *counter, uint64 n)
 {
 	uint64		current = pg_atomic_read_u64(counter);
@@ -273,7 +273,7 @@ lower_to(pg_atomic_uint64 *counter, uint64 n)
 		;
 }
 
-static inline void
+static void
 raise_to(pg_atomic_uint64 *counter, uint64 n)
 {
 	uint64		current = pg_atomic_read_u64(counter);
@@ -283,22 +283,35 @@ raise_to(pg_atomic_uint64 *counter, uint64 n)
 		;
 }
 
+/* What most observations have nothing of */
+static pg_noinline void
+count_rare(SeriesCounters *counters, const FobsObservation *observation)
+{
+	add_to(&counters->planning_ns, observation->planning_ns);
+	add_to(&counters->slow, observation->slow);
+	add_to(&counters->errors, observation->failed);
+}
+
 static inline void
 count_observation(SeriesCounters *counters, const FobsObservation *observation)
 {
 	uint64		duration_ns = observation->duration_ns;
+	uint64		called_at = (uint64) observation->called_at;
 
 	pg_atomic_fetch_add_u64(&counters->cells[observation->cell], 1);
 	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
-	add_to(&counters->planning_ns, observation->planning_ns);
 	add_to(&counters->rows, observation->rows);
-	if (observation->slow)
-		pg_atomic_fetch_add_u64(&counters->slow, 1);
-	if (observation->failed)
-		pg_atomic_fetch_add_u64(&counters->errors, 1);
-	lower_to(&counters->min_ns, duration_ns);
-	raise_to(&counters->max_ns, duration_ns);
-	raise_to(&counters->last_call, (uint64) observation->called_at);
+	if (unlikely((observation->planning_ns | observation->slow |
+				  observation->failed) != 0))
+		count_rare(counters, observation);
+	if (unlikely(duration_ns < pg_atomic_read_u64(&counters->min_ns)))
+		lower_to(&counters->min_ns, duration_ns);
+	if (unlikely(duration_ns > pg_atomic_read_u64(&counters->max_ns)))
+		raise_to(&counters->max_ns, duration_ns);
+
+	/* of two at the same moment, either may win */
+	if (called_at > pg_atomic_read_u64(&counters->last_call))
+		pg_atomic_write_u64(&counters->last_call, called_at);
 }
 
 static inline void
@@ -542,7 +555,7 @@ evict(FobsSeriesStore *store)
 	return nevicted > 0;
 }
 
-/* Adds a series unless it has appeared meanwhile; false if there is no room. */
+/* Adds a series unless it has appeared meanwhile; false: there is no room. */
 static bool
 add_series(FobsSeriesStore *store, const void *key, uint32 hash)
 {
@@ -624,7 +637,8 @@ read_counters(SeriesCounters *counters, FobsSeriesSnapshot *snapshot)
 	snapshot->planning_ns = pg_atomic_read_u64(&counters->planning_ns);
 	snapshot->min_ns = pg_atomic_read_u64(&counters->min_ns);
 	snapshot->max_ns = pg_atomic_read_u64(&counters->max_ns);
-	snapshot->last_call = (TimestampTz) pg_atomic_read_u64(&counters->last_call);
+	snapshot->last_call =
+		(TimestampTz) pg_atomic_read_u64(&counters->last_call);
 }
 
 /* Adds what one series holds to another. */
@@ -668,8 +682,9 @@ copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
 
 			for (; series != NULL && ncopies < max; series = series->next)
 			{
-				SeriesCopy *copy = (SeriesCopy *) (copies + ncopies * copy_size);
+				SeriesCopy *copy;
 
+				copy = (SeriesCopy *) (copies + ncopies * copy_size);
 				read_counters(&series->counters, &copy->snapshot);
 				memcpy(copy->key, series->key, store->key_size);
 				ncopies++;
@@ -688,11 +703,13 @@ copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
 void
 fobs_series_visit(FobsSeriesStore *store, FobsSeriesVisitor visitor, void *arg)
 {
-	Size		copy_size = MAXALIGN(offsetof(SeriesCopy, key) + store->key_size);
+	Size		copy_size = offsetof(SeriesCopy, key) + store->key_size;
 	FobsSeriesSnapshot other;
 	char	   *copies = NULL;
 	int			ncopies;
 	int			max = store->nused;
+
+	copy_size = MAXALIGN(copy_size);
 
 	/* series may appear meanwhile; if there is no room for all, start over */
 	do

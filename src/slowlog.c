@@ -219,7 +219,9 @@ fobs_slowlog_add(FobsSlowRecord *record, const char *query, int query_len,
 	}
 
 	write_record(record);
-	if (slow && log_permitted(record->finished_at))
+	/* with memory short, a message could itself be the next error */
+	if (slow && record->sqlstate != ERRCODE_OUT_OF_MEMORY &&
+		log_permitted(record->finished_at))
 		log_slow_statement(record, query, query_len);
 }
 
