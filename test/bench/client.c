@@ -64,7 +64,7 @@ typedef struct Timing
 {
 	double		elapsed;
 	double		processor;		/* of the backends */
-}			Timing;
+} Timing;
 
 typedef struct Worker
 {
@@ -356,7 +356,7 @@ shuffle(int *order, int count, uint64_t *random)
 
 static void
 run_round(int servers, const Worker *workers, int clients, int *order,
-		  uint64_t *random, Timing * timings)
+		  uint64_t *random, Timing *timings)
 {
 	shuffle(order, servers, random);
 	for (int i = 0; i < servers; i++)

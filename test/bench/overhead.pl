@@ -37,11 +37,12 @@ sub total
 	die "$file is not complete\n";
 }
 
-sub median
+sub mean
 {
-	my @sorted = sort { $a <=> $b } @_;
+	my $sum = 0;
 
-	return $sorted[ $#sorted / 2 ];
+	$sum += $_ for @_;
+	return $sum / @_;
 }
 
 my %differences;
@@ -75,7 +76,7 @@ for my $workload (map { $_->[0] } @workloads)
 {
 	my $by_name = $differences{$workload};
 
-	$count{$workload}{$_} = median(@{ $by_name->{$_} }) for keys %$by_name;
+	$count{$workload}{$_} = mean(@{ $by_name->{$_} }) for keys %$by_name;
 }
 
 sub added
