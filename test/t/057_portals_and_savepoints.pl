@@ -65,16 +65,22 @@ is(counts($node, 'fetch'), '1|0|3', 'FETCH: what it read');
 is(counts($node, 'rest'), '1|0|4', 'FETCH ALL: what it read');
 is(totals($node), '3|0|16', 'and nothing else');
 
-# No block: the procedure commits what the portal lives in.
-reset_counts($node);
-is( $client->parse('', op(gone => 'SELECT generate_series(1, 9)'))
-	  ->bind('gone', '')->execute('gone', 2)
-	  ->parse('', op(call => 'CALL commits()'))->bind('', '')
-	  ->execute('', 0)->execute('gone', 2)->sync,
-	'12D2s12CE(34000)Z(I)',
-	'committed away');
-is(counts($node, 'gone'), '1|0|2', 'the portal: rows it gave');
-is(counts($node, 'call'), '1|0|0', 'the procedure');
-is(totals($node), '2|0|2', 'and nothing else');
+# From 18 on, a procedure may not commit in the midst of a pipeline.
+SKIP:
+{
+	skip 'refused by this version', 4 if $node->pg_version >= 18;
+
+	# No block: the procedure commits what the portal lives in.
+	reset_counts($node);
+	is( $client->parse('', op(gone => 'SELECT generate_series(1, 9)'))
+		  ->bind('gone', '')->execute('gone', 2)
+		  ->parse('', op(call => 'CALL commits()'))->bind('', '')
+		  ->execute('', 0)->execute('gone', 2)->sync,
+		'12D2s12CE(34000)Z(I)',
+		'committed away');
+	is(counts($node, 'gone'), '1|0|2', 'the portal: rows it gave');
+	is(counts($node, 'call'), '1|0|0', 'the procedure');
+	is(totals($node), '2|0|2', 'and nothing else');
+}
 $client->terminate;
 done_testing();
