@@ -67,8 +67,8 @@ int			fobs_errors_last_sent = 0;
 
 static void (*error_on_send) (int sqlstate);
 
-static const PQcommMethods *prev_comm_methods;
 static PQcommMethods comm_methods;
+static int	(*prev_putmessage) (char msgtype, const char *s, size_t len);
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -209,7 +209,7 @@ put_error_response(char msgtype, const char *s, size_t len)
 		fobs_errors_count(fobs_errors_last_sent);
 		error_on_send(fobs_errors_last_sent);
 	}
-	return prev_comm_methods->putmessage(msgtype, s, len);
+	return prev_putmessage(msgtype, s, len);
 }
 
 /* Passes all but errors on at the price of a jump. */
@@ -217,7 +217,7 @@ static int
 putmessage(char msgtype, const char *s, size_t len)
 {
 	if (likely(msgtype != 'E'))
-		return prev_comm_methods->putmessage(msgtype, s, len);
+		return prev_putmessage(msgtype, s, len);
 	return put_error_response(msgtype, s, len);
 }
 
@@ -231,8 +231,8 @@ void
 fobs_errors_install(void (*on_send) (int sqlstate))
 {
 	error_on_send = on_send;
-	prev_comm_methods = PqCommMethods;
 	comm_methods = *PqCommMethods;
+	prev_putmessage = comm_methods.putmessage;
 	comm_methods.putmessage = putmessage;
 	PqCommMethods = &comm_methods;
 }

@@ -59,40 +59,6 @@
 /* Series evicted by one sweep, so that its price is shared by as many */
 #define EVICT_BATCH			8
 
-/* How many sweeps a series survives without being used, at most */
-#define MAX_USAGE			4
-
-typedef struct SeriesCounters
-{
-	pg_atomic_uint64 cells[FOBS_HISTOGRAM_CELLS];
-	pg_atomic_uint64 errors;
-	pg_atomic_uint64 slow;
-	pg_atomic_uint64 rows;
-	pg_atomic_uint64 duration_ns;
-	pg_atomic_uint64 planning_ns;
-	pg_atomic_uint64 min_ns;	/* PG_UINT64_MAX: none yet */
-	pg_atomic_uint64 max_ns;
-	pg_atomic_uint64 last_call; /* TimestampTz, 0: none yet */
-} SeriesCounters;
-
-struct FobsSeries
-{
-	pg_atomic_uint32 generation;	/* changes before the series does */
-	uint32		hash;			/* of the key; under partition's lock */
-	FobsSeries *next;			/* in bucket: partition's lock; in free list:
-								 * spinlock */
-	uint8		usage;			/* hint for the sweep, written by anyone */
-	SeriesCounters counters;	/* atomic */
-	char		key[FLEXIBLE_ARRAY_MEMBER]; /* under partition's lock */
-};
-
-/* What a process is counting for at the moment; written by it alone */
-typedef union SeriesPin
-{
-	pg_atomic_uint64 series;	/* a FobsSeries, or 0 */
-	char		padding[PG_CACHE_LINE_SIZE];
-} SeriesPin;
-
 struct FobsSeriesStore
 {
 	char		family[NAMEDATALEN];
@@ -112,15 +78,15 @@ struct FobsSeriesStore
 
 	pg_atomic_uint64 overflow;
 	pg_atomic_uint64 evicted;
-	SeriesCounters other;
+	FobsSeriesCounters other;
 
 	FobsSeries **buckets;		/* each under its partition's lock */
 	char	   *series;			/* limit of them, series_size() apart */
 };
 
 /* Of all stores, as a process counts for one series at a time */
-static SeriesPin *pins = NULL;
-static SeriesPin *my_pin = NULL;
+static FobsSeriesPin *pins = NULL;
+FobsSeriesPin *fobs_series_my_pin = NULL;
 
 static Size
 series_size(Size key_size)
@@ -149,7 +115,7 @@ shmem_size(Size key_size, int limit)
 void
 fobs_series_pins_shmem_request(void)
 {
-	RequestAddinShmemSpace(mul_size(MaxBackends, sizeof(SeriesPin)));
+	RequestAddinShmemSpace(mul_size(MaxBackends, sizeof(FobsSeriesPin)));
 }
 
 /* Creates or finds the pins; caller holds AddinShmemInitLock. */
@@ -158,9 +124,9 @@ fobs_series_pins_shmem_startup(void)
 {
 	bool		found;
 
-	my_pin = NULL;
+	fobs_series_my_pin = NULL;
 	pins = ShmemInitStruct("fraiseql_obs_pins",
-						   mul_size(MaxBackends, sizeof(SeriesPin)), &found);
+						   mul_size(MaxBackends, sizeof(FobsSeriesPin)), &found);
 	for (int i = 0; !found && i < MaxBackends; i++)
 		pg_atomic_init_u64(&pins[i].series, 0);
 }
@@ -174,7 +140,7 @@ fobs_series_shmem_request(Size key_size, int limit, const char *tranche)
 }
 
 static void
-init_counters(SeriesCounters *counters)
+init_counters(FobsSeriesCounters *counters)
 {
 	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
 		pg_atomic_init_u64(&counters->cells[cell], 0);
@@ -284,72 +250,25 @@ raise_to(pg_atomic_uint64 *counter, uint64 n)
 }
 
 /* What most observations have nothing of */
-static pg_noinline void
-count_rare(SeriesCounters *counters, const FobsObservation *observation)
+void
+fobs_series_count_rare(FobsSeriesCounters *counters,
+					   const FobsObservation *observation)
 {
 	add_to(&counters->planning_ns, observation->planning_ns);
 	add_to(&counters->slow, observation->slow);
 	add_to(&counters->errors, observation->failed);
-}
-
-static inline void
-count_observation(SeriesCounters *counters, const FobsObservation *observation)
-{
-	uint64		duration_ns = observation->duration_ns;
-	uint64		called_at = (uint64) observation->called_at;
-
-	pg_atomic_fetch_add_u64(&counters->cells[observation->cell], 1);
-	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
-	add_to(&counters->rows, observation->rows);
-	if (unlikely((observation->planning_ns | observation->slow |
-				  observation->failed) != 0))
-		count_rare(counters, observation);
-	if (unlikely(duration_ns < pg_atomic_read_u64(&counters->min_ns)))
-		lower_to(&counters->min_ns, duration_ns);
-	if (unlikely(duration_ns > pg_atomic_read_u64(&counters->max_ns)))
-		raise_to(&counters->max_ns, duration_ns);
-
-	/* of two at the same moment, either may win */
-	if (called_at > pg_atomic_read_u64(&counters->last_call))
-		pg_atomic_write_u64(&counters->last_call, called_at);
-}
-
-static inline void
-count_series(FobsSeries *series, const FobsObservation *observation)
-{
-	if (series->usage < MAX_USAGE)
-		series->usage++;
-	count_observation(&series->counters, observation);
+	lower_to(&counters->min_ns, observation->duration_ns);
+	raise_to(&counters->max_ns, observation->duration_ns);
 }
 
 /* Finds this process's pin; false if it has none. */
-static pg_noinline bool
-find_my_pin(void)
+bool
+fobs_series_find_pin(void)
 {
 	if (MyProcNumber < 0 || MyProcNumber >= MaxBackends)
 		return false;
-	my_pin = &pins[MyProcNumber];
+	fobs_series_my_pin = &pins[MyProcNumber];
 	return true;
-}
-
-/* Counts through a ref, if it still leads to the series it was made for. */
-static inline bool
-count_by_ref(const FobsSeriesRef *ref, const FobsObservation *observation)
-{
-	FobsSeries *series = ref->series;
-	bool		valid;
-
-	if (series == NULL || (unlikely(my_pin == NULL) && !find_my_pin()))
-		return false;
-
-	pg_atomic_write_u64(&my_pin->series, (uint64) (uintptr_t) series);
-	pg_memory_barrier();
-	valid = pg_atomic_read_u32(&series->generation) == ref->generation;
-	if (likely(valid))
-		count_series(series, observation);
-	pg_write_barrier();
-	pg_atomic_write_u64(&my_pin->series, 0);
-	return valid;
 }
 
 /* Finds a series; caller holds its partition's lock. */
@@ -379,7 +298,7 @@ count_by_key(FobsSeriesStore *store, const void *key, uint32 hash,
 	{
 		ref->series = series;
 		ref->generation = pg_atomic_read_u32(&series->generation);
-		count_series(series, observation);
+		fobs_series_count_found(series, observation);
 	}
 	LWLockRelease(lock);
 	return series != NULL;
@@ -440,9 +359,9 @@ invalidate(FobsSeries **victims, int nvictims, bool *pinned)
 
 /* Empties counters; what they held is added to "into", unless that is NULL. */
 static void
-drain_counters(SeriesCounters *from, SeriesCounters *into)
+drain_counters(FobsSeriesCounters *from, FobsSeriesCounters *into)
 {
-	SeriesCounters nowhere;
+	FobsSeriesCounters nowhere;
 
 	if (into == NULL)
 	{
@@ -469,7 +388,7 @@ drain_counters(SeriesCounters *from, SeriesCounters *into)
  */
 static void
 remove_series(FobsSeriesStore *store, FobsSeries *series,
-			  SeriesCounters *into)
+			  FobsSeriesCounters *into)
 {
 	FobsSeries **link = bucket_of(store, series->hash);
 
@@ -523,7 +442,7 @@ evict(FobsSeriesStore *store)
 
 	/* in the worst case, every series looks new on the first few rounds */
 	for (int i = 0;
-		 i < SERIES_PARTITIONS * (MAX_USAGE + 1) && nevicted == 0 &&
+		 i < SERIES_PARTITIONS * (FOBS_SERIES_MAX_USAGE + 1) && nevicted == 0 &&
 		 store->free_list == NULL;
 		 i++)
 	{
@@ -589,9 +508,10 @@ add_series(FobsSeriesStore *store, const void *key, uint32 hash)
 }
 
 /* Counts for a series that has to be found or added first. */
-static pg_noinline void
-count_searching(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
-				const FobsObservation *observation)
+void
+fobs_series_count_searching(FobsSeriesStore *store, const void *key,
+							FobsSeriesRef *ref,
+							const FobsObservation *observation)
 {
 	uint32		hash = hash_bytes(key, store->key_size);
 
@@ -605,26 +525,12 @@ count_searching(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
 
 	/* no room, or evicted as soon as it was added */
 	ref->series = NULL;
-	count_observation(&store->other, observation);
+	fobs_series_count_observation(&store->other, observation);
 	pg_atomic_fetch_add_u64(&store->overflow, 1);
 }
 
-/*
- * Counts one observation for the series with a key, which is added if it is
- * new.  "ref" is where the caller found this very key the last time, or
- * zeroes; it is brought up to date.  Never raises an error and allocates
- * nothing, so it may be called while an error is being handled.
- */
-void
-fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
-				  const FobsObservation *observation)
-{
-	if (unlikely(!count_by_ref(ref, observation)))
-		count_searching(store, key, ref, observation);
-}
-
 static void
-read_counters(SeriesCounters *counters, FobsSeriesSnapshot *snapshot)
+read_counters(FobsSeriesCounters *counters, FobsSeriesSnapshot *snapshot)
 {
 	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
 		snapshot->durations.cells[cell] =

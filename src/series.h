@@ -11,6 +11,7 @@
 #define FRAISEQL_OBS_SERIES_H
 
 #include "datatype/timestamp.h"
+#include "port/atomics.h"
 
 #include "histogram.h"
 #include "observation.h"
@@ -60,9 +61,6 @@ extern void fobs_series_shmem_request(Size key_size, int limit,
 extern FobsSeriesStore *fobs_series_shmem_startup(const char *family,
 												  Size key_size, int limit,
 												  const char *tranche);
-extern void fobs_series_count(FobsSeriesStore *store, const void *key,
-							  FobsSeriesRef *ref,
-							  const FobsObservation *observation);
 
 /* key is NULL for "other" */
 typedef void (*FobsSeriesVisitor) (const void *key,
@@ -72,5 +70,121 @@ extern void fobs_series_visit(FobsSeriesStore *store,
 							  FobsSeriesVisitor visitor, void *arg);
 extern void fobs_series_reset(FobsSeriesStore *store);
 extern FobsSeriesStoreInfo fobs_series_store_info(FobsSeriesStore *store);
+
+/*
+ * The rest is for fobs_series_count() alone, which every statement calls.
+ */
+
+/* How many sweeps a series survives without being used, at most */
+#define FOBS_SERIES_MAX_USAGE	4
+
+typedef struct FobsSeriesCounters
+{
+	pg_atomic_uint64 cells[FOBS_HISTOGRAM_CELLS];
+	pg_atomic_uint64 errors;
+	pg_atomic_uint64 slow;
+	pg_atomic_uint64 rows;
+	pg_atomic_uint64 duration_ns;
+	pg_atomic_uint64 planning_ns;
+	pg_atomic_uint64 min_ns;	/* PG_UINT64_MAX: none yet */
+	pg_atomic_uint64 max_ns;
+	pg_atomic_uint64 last_call; /* TimestampTz, 0: none yet */
+} FobsSeriesCounters;
+
+struct FobsSeries
+{
+	pg_atomic_uint32 generation;	/* changes before the series does */
+	uint32		hash;			/* of the key; under partition's lock */
+	FobsSeries *next;			/* in bucket: partition's lock; in free list:
+								 * spinlock */
+	uint8		usage;			/* hint for the sweep, written by anyone */
+	FobsSeriesCounters counters;	/* atomic */
+	char		key[FLEXIBLE_ARRAY_MEMBER]; /* under partition's lock */
+};
+
+/* What a process is counting for at the moment; written by it alone */
+typedef union FobsSeriesPin
+{
+	pg_atomic_uint64 series;	/* a FobsSeries, or 0 */
+	char		padding[PG_CACHE_LINE_SIZE];
+} FobsSeriesPin;
+
+extern FobsSeriesPin *fobs_series_my_pin;
+
+extern bool fobs_series_find_pin(void);
+extern void fobs_series_count_rare(FobsSeriesCounters *counters,
+								   const FobsObservation *observation);
+extern void fobs_series_count_searching(FobsSeriesStore *store,
+										const void *key, FobsSeriesRef *ref,
+										const FobsObservation *observation);
+
+static inline void
+fobs_series_count_observation(FobsSeriesCounters *counters,
+							  const FobsObservation *observation)
+{
+	uint64		duration_ns = observation->duration_ns;
+	uint64		called_at = (uint64) observation->called_at;
+
+	pg_atomic_fetch_add_u64(&counters->cells[observation->cell], 1);
+	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
+	if (observation->rows != 0)
+		pg_atomic_fetch_add_u64(&counters->rows, observation->rows);
+	if (unlikely((observation->planning_ns | observation->slow |
+				  observation->failed) != 0 ||
+				 duration_ns < pg_atomic_read_u64(&counters->min_ns) ||
+				 duration_ns > pg_atomic_read_u64(&counters->max_ns)))
+		fobs_series_count_rare(counters, observation);
+
+	/* of two at the same moment, either may win */
+	if (called_at > pg_atomic_read_u64(&counters->last_call))
+		pg_atomic_write_u64(&counters->last_call, called_at);
+}
+
+static inline void
+fobs_series_count_found(FobsSeries *series,
+						const FobsObservation *observation)
+{
+	if (series->usage < FOBS_SERIES_MAX_USAGE)
+		series->usage++;
+	fobs_series_count_observation(&series->counters, observation);
+}
+
+/* Counts through a ref, if it still leads to the series it was made for. */
+static inline bool
+fobs_series_count_by_ref(const FobsSeriesRef *ref,
+						 const FobsObservation *observation)
+{
+	FobsSeries *series = ref->series;
+	FobsSeriesPin *pin;
+	bool		valid;
+
+	if (series == NULL ||
+		(unlikely(fobs_series_my_pin == NULL) && !fobs_series_find_pin()))
+		return false;
+
+	pin = fobs_series_my_pin;
+	pg_atomic_write_u64(&pin->series, (uint64) (uintptr_t) series);
+	pg_memory_barrier();
+	valid = pg_atomic_read_u32(&series->generation) == ref->generation;
+	if (likely(valid))
+		fobs_series_count_found(series, observation);
+	pg_write_barrier();
+	pg_atomic_write_u64(&pin->series, 0);
+	return valid;
+}
+
+/*
+ * Counts one observation for the series with a key, which is added if it is
+ * new.  "ref" is where the caller found this very key the last time, or
+ * zeroes; it is brought up to date.  Never raises an error and allocates
+ * nothing, so it may be called while an error is being handled.
+ */
+static inline void
+fobs_series_count(FobsSeriesStore *store, const void *key, FobsSeriesRef *ref,
+				  const FobsObservation *observation)
+{
+	if (unlikely(!fobs_series_count_by_ref(ref, observation)))
+		fobs_series_count_searching(store, key, ref, observation);
+}
 
 #endif							/* FRAISEQL_OBS_SERIES_H */
