@@ -122,11 +122,11 @@ fobs_series_pins_shmem_request(void)
 void
 fobs_series_pins_shmem_startup(void)
 {
+	Size		size = mul_size(MaxBackends, sizeof(FobsSeriesPin));
 	bool		found;
 
 	fobs_series_my_pin = NULL;
-	pins = ShmemInitStruct("fraiseql_obs_pins",
-						   mul_size(MaxBackends, sizeof(FobsSeriesPin)), &found);
+	pins = ShmemInitStruct("fraiseql_obs_pins", size, &found);
 	for (int i = 0; !found && i < MaxBackends; i++)
 		pg_atomic_init_u64(&pins[i].series, 0);
 }
@@ -442,8 +442,8 @@ evict(FobsSeriesStore *store)
 
 	/* in the worst case, every series looks new on the first few rounds */
 	for (int i = 0;
-		 i < SERIES_PARTITIONS * (FOBS_SERIES_MAX_USAGE + 1) && nevicted == 0 &&
-		 store->free_list == NULL;
+		 i < SERIES_PARTITIONS * (FOBS_SERIES_MAX_USAGE + 1) &&
+		 nevicted == 0 && store->free_list == NULL;
 		 i++)
 	{
 		FobsSeries *victims[EVICT_BATCH];
