@@ -4,6 +4,7 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 
 OBJS = \
 	$(WIN32RES) \
+	src/audit_log.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -33,12 +34,15 @@ PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
-DATA = $(wildcard sql/fraiseql_obs--*.sql)
+# The install script of this release, put together of a part for each concept.
+SQL_PARTS = header statistics audit_log audit_write audit_read audit_privileges
+DATA_built = sql/fraiseql_obs--1.0.sql
 
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
 REGRESS = \
 	setup \
+	audit_log \
 	context_bounds \
 	cursors \
 	deferred \
@@ -80,6 +84,9 @@ ISOLATION_OPTS = $(TEST_OPTS) --temp-instance=tmp_check_iso
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
+	cat $^ > $@
 
 # PGXS does not track header dependencies.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)

@@ -55,7 +55,11 @@ typedef struct ContextShared
 
 static ContextShared *shared = NULL;
 
-static SourceList sources[2];
+/* These, until the settings say otherwise: without preloading they do not */
+static SourceList sources[2] = {
+	[FOBS_SOURCE_USER] = {2, {"app.user_id", "app.contact_id"}},
+	[FOBS_SOURCE_TENANT] = {2, {"app.tenant_id", "fraiseql.tenant_id"}},
+};
 
 /* The context of no application at all; its first reference is for ever */
 static FobsContext empty_context = {2};
@@ -273,24 +277,31 @@ fobs_context_free(FobsContext *context)
 	pfree(context);
 }
 
-/* The first of an application's settings that has a value. */
-static void
-value_from_sources(FobsSource source, char *value)
+/* The first of an application's settings that has a value, or NULL. */
+static const char *
+setting_of_sources(FobsSource source)
 {
 	SourceList *list = &sources[source];
 
-	value[0] = '\0';
 	for (int i = 0; i < list->n; i++)
 	{
 		/* after SET LOCAL, a setting that is not there reads '' */
 		const char *setting = GetConfigOption(list->names[i], true, false);
 
 		if (setting != NULL && setting[0] != '\0')
-		{
-			copy_value(value, FOBS_ID_SIZE, setting);
-			return;
-		}
+			return setting;
 	}
+	return NULL;
+}
+
+static void
+value_from_sources(FobsSource source, char *value)
+{
+	const char *setting = setting_of_sources(source);
+
+	value[0] = '\0';
+	if (setting != NULL)
+		copy_value(value, FOBS_ID_SIZE, setting);
 }
 
 /* The user behind a statement, or ''; into FOBS_ID_SIZE bytes. */
@@ -311,6 +322,20 @@ fobs_context_tenant_id(const FobsContext *context, char *tenant_id)
 		strlcpy(tenant_id, context->tenant_id, FOBS_ID_SIZE);
 	else
 		value_from_sources(FOBS_SOURCE_TENANT, tenant_id);
+}
+
+/*
+ * The user or tenant behind the session now, as it was set: not cut, in the
+ * server's encoding.  NULL if none is set.  Works without shared memory.
+ */
+const char *
+fobs_context_setting(FobsSource source)
+{
+	const char *own = GetConfigOption(source == FOBS_SOURCE_USER ?
+									  "fraiseql_obs.user_id" :
+									  "fraiseql_obs.tenant_id", true, false);
+
+	return own != NULL && own[0] != '\0' ? own : setting_of_sources(source);
 }
 
 /* How many values of the context were too long and have been cut. */

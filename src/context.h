@@ -51,6 +51,7 @@ extern void fobs_context_free(FobsContext *context);
 extern void fobs_context_user_id(const FobsContext *context, char *user_id);
 extern void fobs_context_tenant_id(const FobsContext *context,
 								   char *tenant_id);
+extern const char *fobs_context_setting(FobsSource source);
 extern uint64 fobs_context_truncated(void);
 
 /*

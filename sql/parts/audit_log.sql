@@ -1,0 +1,452 @@
+--
+-- Audit log: its tables, and who may do what
+--
+-- The tables are data: create_audit_log() makes them in a schema of their own,
+-- owned by an ordinary role.  They are no members of the extension, and
+-- nothing in them but triggers depends on it.
+--
+-- What runs for users who have no right on the tables (log_operation()) runs
+-- with the rights of the tables' owner, never with those of a superuser: what
+-- an owner adds to a table can do no more than the owner.
+--
+
+-- Which schema has the audit log.  Of two databases of a restored dump both
+-- know it, because pg_dump takes this table's row along.
+CREATE TABLE audit_registry (
+    schema_name name NOT NULL,
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
+);
+COMMENT ON TABLE audit_registry IS
+'The schema that holds the audit log';
+SELECT pg_catalog.pg_extension_config_dump('audit_registry', '');
+
+CREATE TYPE audit_event AS (
+    id bigint,
+    created_at timestamptz,
+    occurred_at timestamptz,
+    xact xid8,
+    tenant_id text,
+    user_id text,
+    operation text,
+    entity_type text,
+    entity_id text,
+    result text,
+    details jsonb,
+    old_data jsonb,
+    new_data jsonb,
+    changed_fields text[],
+    sqlstate text,
+    error_message text,
+    duration_ms double precision,
+    db_role text,
+    client_addr inet,
+    application_name text,
+    request_id text,
+    trace_id text,
+    span_id text,
+    personal_salt bytea,
+    personal_digest bytea,
+    actor_type text,
+    acting_for text
+);
+COMMENT ON TYPE audit_event IS
+'A row of the audit log, in the order of its columns';
+
+CREATE TYPE audit_position AS (
+    created_at timestamptz,
+    id bigint
+);
+COMMENT ON TYPE audit_position IS
+'The place of a row in the audit log: where the next page begins';
+
+-- The log, or an error if there is none.  SECURITY DEFINER because nobody
+-- needs a right on the registry to be told.
+CREATE FUNCTION audit_log()
+RETURNS regclass
+LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass;
+BEGIN
+    SELECT c.oid INTO log
+    FROM @extschema@.audit_registry r
+    JOIN pg_namespace n ON n.nspname = r.schema_name
+    JOIN pg_class c ON c.relnamespace = n.oid
+    WHERE c.relname = 'fraiseql_audit_log' AND c.relkind = 'p';
+    IF log IS NULL THEN
+        RAISE undefined_table USING
+            MESSAGE = 'audit log does not exist',
+            HINT = 'Create it with: SELECT fraiseql_obs.create_audit_log();';
+    END IF;
+    RETURN log;
+END
+$$;
+COMMENT ON FUNCTION audit_log() IS
+'The table that holds the audit log of this database; an error if there is none';
+
+CREATE FUNCTION audit_guard()
+RETURNS trigger
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_guard'
+LANGUAGE C;
+COMMENT ON FUNCTION audit_guard() IS
+'Trigger that keeps an audit log append-only, and lets only log_operation() append';
+
+-- One of the tables beside the log, quoted
+CREATE FUNCTION audit_table_name(log regclass, name text)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I.%I', n.nspname, name)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = log
+$$;
+COMMENT ON FUNCTION audit_table_name(regclass, text) IS
+'The qualified name of a table in the schema of an audit log';
+
+-- A partition gets what the log has but partitions do not inherit: its owner,
+-- triggers for statements, row security and policies.  Nothing is granted on
+-- partitions; row security on them is the second lock.
+CREATE FUNCTION audit_dress_partition(log regclass, partition regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    policy record;
+    guarded boolean;
+BEGIN
+    EXECUTE format('SELECT guard_triggers FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO guarded;
+    IF guarded AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = partition AND tgname = 'fraiseql_audit_append_only')
+    THEN
+        EXECUTE format(
+            'CREATE TRIGGER fraiseql_audit_append_only
+             BEFORE UPDATE OR DELETE OR TRUNCATE ON %1$s
+             FOR EACH STATEMENT EXECUTE FUNCTION @extschema@.audit_guard();
+             ALTER TABLE %1$s ENABLE ALWAYS TRIGGER fraiseql_audit_append_only',
+            partition);
+    END IF;
+
+    IF (SELECT relrowsecurity FROM pg_class WHERE oid = log) THEN
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', partition);
+        FOR policy IN
+            SELECT polname, pg_get_expr(polqual, polrelid) AS condition
+            FROM pg_policy p
+            WHERE polrelid = log
+              AND NOT EXISTS (SELECT FROM pg_policy o
+                              WHERE o.polrelid = partition
+                                AND o.polname = p.polname)
+        LOOP
+            EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)',
+                           policy.polname, partition, policy.condition);
+        END LOOP;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_dress_partition(regclass, regclass) IS
+'Gives a partition of the audit log what partitions do not inherit';
+
+-- ATTACH needs less of a lock than CREATE TABLE ... PARTITION OF: writers and
+-- readers of the log go on.  The names are the proof that a partition exists,
+-- because they are seen whatever the snapshot of the transaction is.
+CREATE FUNCTION audit_ensure_partition(at timestamptz)
+RETURNS timestamptz
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    unit text;
+    utc timestamp;
+    lower_bound timestamptz;
+    upper_bound timestamptz;
+    partition text;
+BEGIN
+    EXECUTE format('SELECT partition_unit FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO unit;
+    utc := date_trunc(unit, at AT TIME ZONE 'UTC');
+    lower_bound := utc AT TIME ZONE 'UTC';
+    upper_bound := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
+    partition := @extschema@.audit_table_name(
+        log, 'fraiseql_audit_log_' ||
+        to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END));
+    IF to_regclass(partition) IS NOT NULL THEN
+        RETURN upper_bound;
+    END IF;
+
+    PERFORM pg_advisory_xact_lock(log::oid::bigint);
+    IF to_regclass(partition) IS NOT NULL THEN
+        RETURN upper_bound;
+    END IF;
+    EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
+                   partition, log);
+    EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
+                   log, partition, lower_bound, upper_bound);
+    EXECUTE format('ALTER TABLE %s OWNER TO %I', partition,
+                   (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
+    PERFORM @extschema@.audit_dress_partition(log, partition);
+    RETURN upper_bound;
+END
+$$;
+COMMENT ON FUNCTION audit_ensure_partition(timestamptz) IS
+'Makes the partition for a time where it is missing; returns where it ends';
+
+-- What a log needs of the extension and loses with it.
+CREATE FUNCTION audit_attach(log regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log);
+    guarded boolean;
+    partition regclass;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION
+        @extschema@.audit_log(), @extschema@.audit_guard(),
+        @extschema@.audit_table_name(regclass, text),
+        @extschema@.audit_dress_partition(regclass, regclass),
+        @extschema@.audit_ensure_partition(timestamptz) TO %I', owner);
+
+    EXECUTE format('SELECT guard_triggers FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO guarded;
+    IF guarded AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
+    THEN
+        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
+                        BEFORE INSERT ON %s
+                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
+                       log);
+    END IF;
+    PERFORM @extschema@.audit_dress_partition(log, log);
+    FOR partition IN
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = log
+    LOOP
+        PERFORM @extschema@.audit_dress_partition(log, partition);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION audit_attach(regclass) IS
+'Gives the tables of an audit log the grants and triggers that they have of this extension';
+
+-- Settings that the application names its tenant in, as a policy: fixed when
+-- the log is made, because a policy must not depend on the extension.  Where
+-- none has a value there is no row to see.
+CREATE FUNCTION audit_tenant_condition()
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('tenant_id = coalesce(%s)',
+                  string_agg(format('nullif(current_setting(%L, true), %L)',
+                                    setting, ''), ', ' ORDER BY n))
+    FROM regexp_split_to_table(
+        'fraiseql_obs.tenant_id,' ||
+        coalesce(current_setting('fraiseql_obs.tenant_id_sources', true),
+                 'app.tenant_id, fraiseql.tenant_id'),
+        '[,\s]+') WITH ORDINALITY AS s (setting, n)
+    WHERE setting <> ''
+$$;
+COMMENT ON FUNCTION audit_tenant_condition() IS
+'The condition of row security: the tenant of the request context';
+
+CREATE FUNCTION create_audit_log(
+    schema name DEFAULT 'fraiseql_audit',
+    owner name DEFAULT NULL,
+    retention interval DEFAULT NULL,
+    indexes text DEFAULT 'full',
+    tenant_isolation boolean DEFAULT false,
+    guard_triggers boolean DEFAULT true,
+    distribute_by name DEFAULT NULL)
+RETURNS regclass
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass;
+    table_name text := format('%I.fraiseql_audit_log', schema);
+    settings text := format('%I.fraiseql_audit_settings', schema);
+    here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    key_prefix text := '';
+    unit text;
+BEGIN
+    IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
+       OR guard_triggers IS NULL
+    THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null';
+    END IF;
+    IF indexes NOT IN ('full', 'lean') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('invalid set of indexes "%s"', indexes),
+            HINT = 'Valid sets are "full" and "lean".';
+    END IF;
+    IF distribute_by IS NOT NULL AND distribute_by <> 'tenant_id' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
+            HINT = 'It can be distributed by "tenant_id".';
+    END IF;
+    retention := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
+    IF retention < '1 day' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('retention of %s is too short', retention),
+            HINT = 'Keep the audit log for at least one day.';
+    END IF;
+
+    -- one that stands already
+    log := to_regclass(table_name);
+    IF log IS NOT NULL AND to_regclass(settings) IS NOT NULL
+       AND coalesce(here, schema) = schema
+    THEN
+        RAISE NOTICE 'audit log "%" already exists, skipping', log;
+        INSERT INTO @extschema@.audit_registry VALUES (schema)
+        ON CONFLICT DO NOTHING;
+        PERFORM @extschema@.audit_attach(log);
+        RETURN log;
+    END IF;
+    IF here IS NOT NULL AND here <> schema
+       AND to_regclass(format('%I.fraiseql_audit_log', here)) IS NOT NULL
+    THEN
+        RAISE duplicate_object USING
+            MESSAGE = format('this database has an audit log in schema "%s"', here),
+            HINT = 'A database has one audit log.';
+    END IF;
+
+    EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', schema);
+    EXECUTE format('CREATE TABLE %s (
+        retention interval NOT NULL,
+        partition_unit text NOT NULL,
+        indexes text NOT NULL,
+        tenant_isolation boolean NOT NULL,
+        guard_triggers boolean NOT NULL,
+        singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
+        settings);
+    EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
+                   'How the audit log was made');
+    -- so many partitions that none is large and planning is cheap: 30 to 120
+    unit := CASE WHEN retention <= '120 days' THEN 'day' ELSE 'month' END;
+    EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
+    USING retention, unit, indexes, tenant_isolation, guard_triggers;
+
+    IF distribute_by IS NOT NULL THEN
+        key_prefix := quote_ident(distribute_by) || ', ';
+    END IF;
+    EXECUTE format($table$
+        CREATE TABLE %s (
+            id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            xact xid8 NOT NULL DEFAULT pg_current_xact_id(),
+            tenant_id text,
+            user_id text,
+            operation text NOT NULL,
+            entity_type text,
+            entity_id text,
+            result text NOT NULL DEFAULT 'success'
+                CHECK (result IN ('success', 'failure', 'denied', 'error',
+                                  'timeout', 'noop')),
+            details jsonb,
+            old_data jsonb,
+            new_data jsonb,
+            changed_fields text[],
+            sqlstate text,
+            error_message text,
+            duration_ms double precision,
+            db_role text NOT NULL DEFAULT session_user,
+            client_addr inet DEFAULT inet_client_addr(),
+            application_name text DEFAULT current_setting('application_name'),
+            request_id text,
+            trace_id text,
+            span_id text,
+            personal_salt bytea,
+            personal_digest bytea,
+            actor_type text,
+            acting_for text,
+            PRIMARY KEY (%screated_at, id))
+        PARTITION BY RANGE (created_at)
+        $table$, table_name, key_prefix);
+    log := table_name::regclass;
+    EXECUTE format('COMMENT ON TABLE %s IS %L', log,
+                   'Audit log: append-only, one row per operation');
+
+    EXECUTE format('CREATE INDEX ON %s (created_at DESC, id DESC)
+                    INCLUDE (operation, user_id, result)
+                    WHERE result <> %L', log, 'success');
+    EXECUTE format('CREATE INDEX ON %s USING brin (created_at)', log);
+    EXECUTE format('CREATE INDEX ON %s USING brin (((xact::text)::bigint))', log);
+    IF indexes = 'full' THEN
+        EXECUTE format('CREATE INDEX ON %s (user_id, created_at DESC, id DESC)', log);
+        EXECUTE format('CREATE INDEX ON %s (entity_type, entity_id, created_at DESC, id DESC)', log);
+    END IF;
+
+    IF tenant_isolation THEN
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', log);
+        EXECUTE format('CREATE POLICY fraiseql_audit_tenant ON %s FOR SELECT USING (%s)',
+                       log, @extschema@.audit_tenant_condition());
+    END IF;
+
+    -- what a FraiseQL type takes as its sql_source
+    EXECUTE format($view$
+        CREATE VIEW %I.v_audit_log WITH (security_invoker = true) AS
+        SELECT id, created_at, tenant_id, user_id, operation, entity_type,
+               entity_id, result, request_id, trace_id,
+               to_jsonb(l) - '{personal_salt,personal_digest,xact}'::text[]
+               || jsonb_build_object('id', id::text) AS data
+        FROM %s l
+        $view$, schema, log);
+    EXECUTE format('COMMENT ON VIEW %I.v_audit_log IS %L', schema,
+                   'The audit log as id, columns to filter by, and data');
+
+    IF owner IS NOT NULL THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', log, owner);
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', settings, owner);
+        EXECUTE format('ALTER VIEW %I.v_audit_log OWNER TO %I', schema, owner);
+        EXECUTE format('ALTER SCHEMA %I OWNER TO %I', schema, owner);
+    END IF;
+
+    DELETE FROM @extschema@.audit_registry;
+    INSERT INTO @extschema@.audit_registry VALUES (schema);
+    PERFORM @extschema@.audit_attach(log);
+    FOR i IN 0 .. CASE unit WHEN 'day' THEN 7 ELSE 2 END LOOP
+        PERFORM @extschema@.audit_ensure_partition(
+            clock_timestamp() + i * ('1 ' || unit)::interval);
+    END LOOP;
+    RETURN log;
+END
+$$;
+COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
+'Makes the audit log of this database, or takes one that stands; returns its table';
+
+-- A log that stood before the extension was created, as after DROP EXTENSION,
+-- is found again.  Not every table of that name is believed: an ordinary user
+-- may have made it to be told what others do.
+DO $$
+DECLARE
+    found name[];
+BEGIN
+    SELECT array_agg(n.nspname) INTO found
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class s ON s.relnamespace = n.oid AND s.relowner = c.relowner
+    JOIN pg_roles o ON o.oid = c.relowner
+    WHERE c.relname = 'fraiseql_audit_log' AND c.relkind = 'p'
+      AND s.relname = 'fraiseql_audit_settings' AND s.relkind = 'r'
+      AND (o.rolsuper OR NOT o.rolcanlogin
+           OR o.oid = (SELECT datdba FROM pg_database
+                       WHERE datname = current_database()));
+    IF cardinality(found) = 1 THEN
+        INSERT INTO @extschema@.audit_registry VALUES (found[1]);
+        PERFORM @extschema@.audit_attach(@extschema@.audit_log());
+    END IF;
+END
+$$;

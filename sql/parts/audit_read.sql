@@ -1,0 +1,248 @@
+--
+-- Audit log: reading
+--
+-- All of it runs with the caller's rights, so that privileges and row security
+-- of the log hold.  Rows come newest first, pages by the position of the last
+-- row of the page before.
+--
+
+-- Lower bounds of the partitions, newest first
+CREATE FUNCTION audit_partition_bounds(log regclass)
+RETURNS timestamptz[]
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(array_agg(bound ORDER BY bound DESC), '{}')
+    FROM (SELECT substring(pg_get_expr(c.relpartbound, c.oid)
+                           FROM 'FROM \(''([^'']+)''\)')::timestamptz AS bound
+          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+          WHERE i.inhparent = log) AS partitions
+$$;
+COMMENT ON FUNCTION audit_partition_bounds(regclass) IS
+'Where the partitions of an audit log begin, newest first';
+
+-- Goes back through 1 partition, then 4, 16 and so on until the limit is
+-- reached: what is new is found without planning for all partitions, and what
+-- is old without a query for each.
+CREATE FUNCTION audit_search(
+    condition text,
+    "limit" integer,
+    since timestamptz,
+    until timestamptz,
+    before audit_position)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
+    before_at timestamptz := coalesce(before.created_at, 'infinity');
+    before_id bigint := coalesce(before.id, 9223372036854775807);
+    page text := format(
+        'SELECT * FROM %s
+         WHERE created_at >= $1 AND created_at < $2 AND created_at <= $3
+           AND (created_at, id) < ($3, $4) AND (%s)
+         ORDER BY created_at DESC, id DESC LIMIT $5', log, condition);
+    upper_bound timestamptz := coalesce(until, 'infinity');
+    lower_bound timestamptz;
+    left_over bigint := "limit";
+    width integer := 1;
+    place integer := 1;
+    found_rows bigint;
+BEGIN
+    IF "limit" IS NULL OR "limit" < 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'limit must not be null or negative';
+    END IF;
+    since := coalesce(since, '-infinity');
+    -- partitions that are made ahead, and those that the search is not about
+    WHILE place < cardinality(bounds)
+          AND bounds[place] > least(clock_timestamp(), upper_bound, before_at)
+    LOOP
+        place := place + 1;
+    END LOOP;
+    WHILE left_over > 0 AND place <= cardinality(bounds) AND upper_bound > since
+    LOOP
+        place := least(place + width - 1, cardinality(bounds));
+        lower_bound := greatest(bounds[place], since);
+        RETURN QUERY EXECUTE page
+            USING lower_bound, upper_bound, before_at, before_id, left_over;
+        GET DIAGNOSTICS found_rows = ROW_COUNT;
+        left_over := left_over - found_rows;
+        upper_bound := lower_bound;
+        place := place + 1;
+        width := width * 4;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
+'Rows of the audit log that meet a condition, newest first; what the functions below have in common';
+
+-- The conditions that every list takes
+CREATE FUNCTION audit_condition(condition text, tenant_id text, result text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(' AND ', condition,
+                     'tenant_id = ' || quote_literal(tenant_id),
+                     'result = ' || quote_literal(result), 'true')
+$$;
+COMMENT ON FUNCTION audit_condition(text, text, text) IS
+'A condition for audit_search(), with tenant and result where they are given';
+
+CREATE FUNCTION recent_operations(
+    "limit" integer DEFAULT 100,
+    tenant_id text DEFAULT NULL,
+    result text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before audit_position DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+BEGIN
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        @extschema@.audit_condition(NULL, tenant_id, result),
+        "limit", since, until, before);
+END
+$$;
+COMMENT ON FUNCTION recent_operations(integer, text, text, timestamptz, timestamptz, audit_position) IS
+'The latest operations of the audit log';
+
+CREATE FUNCTION by_user(
+    user_id text,
+    "limit" integer DEFAULT 100,
+    tenant_id text DEFAULT NULL,
+    result text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before audit_position DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+BEGIN
+    IF user_id IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'user_id must not be null';
+    END IF;
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        @extschema@.audit_condition(format('user_id = %L', user_id),
+                                    tenant_id, result),
+        "limit", since, until, before);
+END
+$$;
+COMMENT ON FUNCTION by_user(text, integer, text, text, timestamptz, timestamptz, audit_position) IS
+'The latest operations of a user';
+
+CREATE FUNCTION by_entity(
+    entity_type text,
+    entity_id text,
+    "limit" integer DEFAULT 1000,
+    tenant_id text DEFAULT NULL,
+    result text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before audit_position DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+BEGIN
+    IF entity_type IS NULL OR entity_id IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'entity_type and entity_id must not be null';
+    END IF;
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        @extschema@.audit_condition(
+            format('entity_type = %L AND entity_id = %L', entity_type, entity_id),
+            tenant_id, result),
+        "limit", since, until, before);
+END
+$$;
+COMMENT ON FUNCTION by_entity(text, text, integer, text, text, timestamptz, timestamptz, audit_position) IS
+'The latest operations on an entity';
+
+CREATE FUNCTION by_operation(
+    operation text,
+    "limit" integer DEFAULT 100,
+    tenant_id text DEFAULT NULL,
+    result text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before audit_position DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+BEGIN
+    IF operation IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'operation must not be null';
+    END IF;
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        @extschema@.audit_condition(format('operation = %L', operation),
+                                    tenant_id, result),
+        "limit", since, until, before);
+END
+$$;
+COMMENT ON FUNCTION by_operation(text, integer, text, text, timestamptz, timestamptz, audit_position) IS
+'The latest entries of an operation; reads back through the log, so give since where it is rare';
+
+CREATE FUNCTION by_request(
+    request_id text DEFAULT NULL,
+    trace_id text DEFAULT NULL,
+    "limit" integer DEFAULT 100,
+    since timestamptz DEFAULT now() - interval '1 day',
+    until timestamptz DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 10
+AS $$
+BEGIN
+    IF request_id IS NULL AND trace_id IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'request_id or trace_id must be given';
+    END IF;
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        concat_ws(' AND ', 'request_id = ' || quote_literal(request_id),
+                  'trace_id = ' || quote_literal(trace_id)),
+        "limit", since, until, NULL);
+END
+$$;
+COMMENT ON FUNCTION by_request(text, text, integer, timestamptz, timestamptz) IS
+'The operations of a request or trace, of the last day unless since says otherwise';
+
+CREATE FUNCTION failed_operations(
+    hours integer DEFAULT 24,
+    "limit" integer DEFAULT 1000,
+    tenant_id text DEFAULT NULL,
+    before audit_position DEFAULT NULL)
+RETURNS SETOF audit_event
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 100
+AS $$
+BEGIN
+    IF hours IS NULL OR hours < 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'hours must not be null or negative';
+    END IF;
+    -- the index of what did not succeed answers
+    RETURN QUERY SELECT * FROM @extschema@.audit_search(
+        @extschema@.audit_condition('result <> ''success'' AND result <> ''noop''',
+                                    tenant_id, NULL),
+        "limit", now() - make_interval(hours => hours), NULL, before);
+END
+$$;
+COMMENT ON FUNCTION failed_operations(integer, integer, text, audit_position) IS
+'The latest operations that failed, were denied or timed out, of the last hours';
