@@ -43,6 +43,7 @@ DATA_built = sql/fraiseql_obs--1.0.sql
 REGRESS = \
 	setup \
 	audit_log \
+	audit_read \
 	context_bounds \
 	cursors \
 	deferred \

@@ -549,8 +549,7 @@ fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(trigger->tg_trigtuple);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("audit log \"%s\" is append-only",
-					RelationGetRelationName(trigger->tg_relation)),
+			 errmsg("audit log is append-only"),
 			 insert ? errhint("Append to it with fraiseql_obs.log_operation().") :
 			 errdetail("Rows cannot be changed or removed.")));
 	PG_RETURN_NULL();
