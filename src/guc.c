@@ -64,6 +64,12 @@ int			fobs_track;
 int			fobs_max_queries;
 int			fobs_max_operations;
 
+/*
+ * How long the audit log is kept, in minutes, because those are the largest
+ * unit that a setting can have.  create_audit_log() and reports read it.
+ */
+static int	audit_log_retention_min;
+
 /* The request context, as the application sets it. */
 char	   *fobs_operation_name;
 char	   *fobs_operation_type;
@@ -221,6 +227,44 @@ define_slow_query_threshold(void)
 						PGC_POSTMASTER, PGC_S_ENV_VAR);
 }
 
+#define MINUTES_PER_DAY		(24 * 60)
+#define RETENTION_MAX_DAYS	36500
+
+static void
+define_audit_log_retention(void)
+{
+	const char *name = "fraiseql_obs.audit_log_retention";
+	const char *variable = "FRAISEQL_AUDIT_LOG_RETENTION_DAYS";
+	const char *value = env_value(variable);
+	int			days = 90;
+	bool		seeded = value != NULL;
+
+	if (seeded)
+	{
+		int			parsed;
+
+		if (parse_int(value, &parsed, 0, NULL) &&
+			parsed >= 1 && parsed <= RETENTION_MAX_DAYS)
+			days = parsed;
+		else
+		{
+			warn_environment(variable, value, "days from 1 to 36500");
+			seeded = false;
+		}
+	}
+
+	DefineCustomIntVariable(name,
+							"Sets how long the audit log is kept.",
+							NULL,
+							&audit_log_retention_min,
+							days * MINUTES_PER_DAY, MINUTES_PER_DAY,
+							RETENTION_MAX_DAYS * MINUTES_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_MIN, NULL, NULL, NULL);
+	if (seeded)
+		SetConfigOption(name, psprintf("%dd", days),
+						PGC_POSTMASTER, PGC_S_ENV_VAR);
+}
+
 static void
 define_context(const char *name, const char *description, char **storage)
 {
@@ -267,6 +311,7 @@ fobs_guc_init(void)
 							&fobs_max_operations, 500, 10, 100000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
+	define_audit_log_retention();
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

@@ -11,7 +11,7 @@ CREATE SCHEMA pgtap;
 CREATE EXTENSION pgtap SCHEMA pgtap;
 SET LOCAL search_path = pgtap, pg_catalog;
 
-SELECT plan(65);
+SELECT * FROM no_plan();
 
 -- Functions, with what they take
 CREATE TEMP TABLE api (name text, args text, readers text[]);
@@ -25,10 +25,67 @@ INSERT INTO api VALUES
     ('export_metrics', 'text', '{pg_monitor}'),
     ('reset_metrics', 'text', '{}');
 
-SELECT functions_are('fraiseql_obs', (SELECT array_agg(name::name) FROM api));
+-- The audit log's, with all that a caller may give and what is returned; what
+-- is not for callers has no arguments here.
+CREATE TEMP TABLE audit_api (name text, args text, result text);
+INSERT INTO audit_api VALUES
+    ('audit_attach', NULL, NULL),
+    ('audit_condition', NULL, NULL),
+    ('audit_dress_partition', NULL, NULL),
+    ('audit_ensure_partition', NULL, NULL),
+    ('audit_guard', NULL, NULL),
+    ('audit_log', '', 'regclass'),
+    ('audit_partition_bounds', NULL, NULL),
+    ('audit_search', NULL, NULL),
+    ('audit_table_name', NULL, NULL),
+    ('audit_tenant_condition', NULL, NULL),
+    ('by_entity', 'entity_type text, entity_id text, "limit" integer = 1000, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
+    ('by_operation', 'operation text, "limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
+    ('by_request', 'request_id text = NULL, trace_id text = NULL, "limit" integer = 100, since timestamptz = (now() - ''1 day''::interval), until timestamptz = NULL', 'SETOF fraiseql_obs.audit_event'),
+    ('by_user', 'user_id text, "limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
+    ('create_audit_log', 'schema name = ''fraiseql_audit'', owner name = NULL, retention interval = NULL, indexes text = ''full'', tenant_isolation boolean = false, guard_triggers boolean = true, distribute_by name = NULL', 'regclass'),
+    ('failed_operations', 'hours integer = 24, "limit" integer = 1000, tenant_id text = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
+    ('grant_audit_reader', 'role name', 'void'),
+    ('grant_audit_writer', 'role name', 'void'),
+    ('log_operation', 'operation text, entity_type text = NULL, entity_id text = NULL, result text = ''success'', details jsonb = NULL, user_id text = NULL, tenant_id text = NULL, old_data jsonb = NULL, new_data jsonb = NULL, changed_fields text[] = NULL, sqlstate text = NULL, error_message text = NULL, duration_ms float8 = NULL, occurred_at timestamptz = NULL, request_id text = NULL, trace_id text = NULL, span_id text = NULL, actor_type text = NULL, acting_for text = NULL', 'bigint'),
+    ('log_operations', 'events jsonb', 'bigint'),
+    ('recent_operations', '"limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event');
+
+-- As above: short names of types, and defaults without their types
+CREATE FUNCTION pg_temp.arguments_of(name text) RETURNS text LANGUAGE sql AS $$
+    SELECT regexp_replace(regexp_replace(
+               replace(replace(pg_get_function_arguments(p.oid),
+                       'double precision', 'float8'),
+                       'timestamp with time zone', 'timestamptz'),
+               '(NULL|'')::[a-z0-9_.]+( [a-z ]+)?(\[\])?(?=,|$)', '\1', 'g'),
+               ' DEFAULT ', ' = ', 'g')
+    FROM pg_proc AS p
+    WHERE pronamespace = 'fraiseql_obs'::regnamespace AND proname = $1
+$$;
+SELECT functions_are('fraiseql_obs', (SELECT array_agg(name::name)
+                                      FROM (SELECT name FROM api
+                                            UNION ALL SELECT name FROM audit_api) AS n));
+SELECT is(pg_temp.arguments_of(name), args, 'arguments of ' || name || '()')
+FROM audit_api WHERE args IS NOT NULL;
+SELECT is(pg_get_function_result(oid), result, 'result of ' || name || '()')
+FROM audit_api JOIN pg_proc ON proname = name
+WHERE pronamespace = 'fraiseql_obs'::regnamespace AND args IS NOT NULL;
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure, role
+      FROM pg_proc p, unnest(ARRAY['pg_monitor', 'pg_read_all_stats']) AS role
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace
+        AND proname IN (SELECT name FROM audit_api)
+        AND has_function_privilege(role, p.oid, 'EXECUTE')$$,
+    'monitoring may not touch the audit log');
+SELECT is_empty(
+    $$SELECT p.oid::regprocedure FROM pg_proc p
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace
+        AND prolang <> (SELECT oid FROM pg_language WHERE lanname = 'c')
+        AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)$$,
+    'every function has a search_path of its own');
 SELECT views_are('fraiseql_obs', ARRAY['v_query_stats', 'v_operation_stats',
                                        'v_error_stats', 'v_slow_queries']::name[]);
-SELECT tables_are('fraiseql_obs', '{}'::name[]);
+SELECT tables_are('fraiseql_obs', ARRAY['audit_registry']::name[]);
 SELECT has_function('fraiseql_obs', name,
                     string_to_array(nullif(args, ''), ',')::name[])
 FROM api WHERE args <> '';
@@ -121,7 +178,12 @@ SELECT is_empty(
       FROM pg_depend AS d
       WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
         AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fraiseql_obs')
-        AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass)
+        AND classid IN ('pg_proc'::regclass, 'pg_class'::regclass,
+                        'pg_type'::regclass)
+        AND NOT EXISTS (SELECT FROM pg_type WHERE oid = objid AND typcategory = 'A'
+                           OR oid = objid AND EXISTS (
+                               SELECT FROM pg_class WHERE oid = typrelid AND relkind <> 'c'))
+        AND NOT EXISTS (SELECT FROM pg_class WHERE oid = objid AND relkind = 'c')
         AND obj_description(objid, classid::regclass::name) IS NULL$$,
     'everything has a comment');
 SELECT isnt(obj_description(oid, 'pg_extension'), NULL, 'the extension has a comment')
@@ -131,8 +193,9 @@ FROM pg_extension WHERE extname = 'fraiseql_obs';
 SELECT is_empty(
     $$SELECT p.oid::regprocedure FROM pg_proc AS p
       WHERE pronamespace = 'fraiseql_obs'::regnamespace
+        AND proname IN (SELECT name FROM api)
         AND (provolatile <> 'v' OR proparallel = 'u')$$,
-    'everything is volatile and says what parallel queries may do');
+    'everything that reads counters is volatile and says what parallel queries may do');
 SELECT is_empty(
     $$SELECT name FROM pg_settings WHERE name LIKE 'fraiseql\_obs.%'
         AND (short_desc !~ '^(Sets|Enables|Lists) .*\.$' OR boot_val IS NULL)$$,
@@ -143,6 +206,7 @@ SELECT bag_eq(
     $$SELECT name, context, vartype, boot_val FROM pg_settings
       WHERE name LIKE 'fraiseql\_obs.%'$$,
     $$VALUES
+      ('fraiseql_obs.audit_log_retention', 'sighup', 'integer', '129600'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),

@@ -36,7 +36,8 @@ is( warnings_of_start(
 		FRAISEQL_OBSERVABILITY_ENABLED => 'off',
 		FRAISEQL_METRICS_ENABLED => '0',
 		FRAISEQL_SLOW_QUERY_THRESHOLD_MS => '250.5',
-		FRAISEQL_INCLUDE_QUERY_BODIES => 'true'),
+		FRAISEQL_INCLUDE_QUERY_BODIES => 'true',
+		FRAISEQL_AUDIT_LOG_RETENTION_DAYS => '400'),
 	'', 'no warning');
 is(show('enabled'), 'off', 'enabled');
 is(show('metrics_enabled'), 'off', 'metrics_enabled');
@@ -48,7 +49,8 @@ is(show('include_query_bodies'), 'on', 'include_query_bodies');
 is( $node->safe_psql('postgres',
 		"SELECT count(*) FROM pg_settings WHERE name LIKE 'fraiseql_obs.%'"
 		  . " AND source = 'environment variable'"),
-	'4', 'the source is known');
+	'5', 'the source is known');
+is(show('audit_log_retention'), '400d', 'audit_log_retention');
 is( $node->safe_psql('postgres',
 		"SET fraiseql_obs.slow_query_threshold = '3ms';"
 		  . ' SHOW fraiseql_obs.slow_query_threshold;'),
