@@ -44,6 +44,7 @@ REGRESS = \
 	setup \
 	audit_log \
 	audit_read \
+	audit_tenants \
 	context_bounds \
 	cursors \
 	deferred \

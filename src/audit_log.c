@@ -13,7 +13,7 @@
  * All state is this process's: the plan of the INSERT, until the log or
  * something about its partitions changes, and the time up to which a partition
  * is known to exist.  Writers share nothing, so they do not wait for each
- * other, but for the advisory lock when a partition is missing.
+ * other, but for the lock that who makes a missing partition holds.
  *
  * Works without shared_preload_libraries.
  *

@@ -181,7 +181,9 @@ BEGIN
         RETURN upper_bound;
     END IF;
 
-    PERFORM pg_advisory_xact_lock(log::oid::bigint);
+    -- one makes it, and the others learn of it: only a lock on a relation
+    -- brings what the one before has committed to the caches of names
+    EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
     IF to_regclass(partition) IS NOT NULL THEN
         RETURN upper_bound;
     END IF;
