@@ -38,6 +38,9 @@ PG_CPPFLAGS += -fvisibility=hidden \
 SQL_PARTS = header statistics audit_log audit_write audit_read audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
+# The command line tool
+SCRIPTS = bin/fraiseql-obs
+
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
 REGRESS = \
