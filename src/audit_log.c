@@ -214,12 +214,15 @@ prepare_insert(void)
 	StringInfoData numbers;
 	Oid			types[N_ARGUMENTS];
 	SPIPlanPtr	plan;
-	char	   *schema = get_namespace_name(get_rel_namespace(log_oid));
-	char	   *table = get_rel_name(log_oid);
+	Oid			log = log_oid;	/* may be forgotten meanwhile */
+	char	   *schema;
+	char	   *table;
 
-	if (insert_plan != NULL && insert_plan_log == log_oid)
+	if (insert_plan != NULL && insert_plan_log == log)
 		return;
 
+	schema = get_namespace_name(get_rel_namespace(log));
+	table = get_rel_name(log);
 	initStringInfo(&names);
 	initStringInfo(&numbers);
 	for (int i = 0; i < N_ARGUMENTS; i++)
@@ -242,7 +245,7 @@ prepare_insert(void)
 	}
 	SPI_keepplan(plan);
 	insert_plan = plan;
-	insert_plan_log = log_oid;
+	insert_plan_log = log;
 }
 
 static bool

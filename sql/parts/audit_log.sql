@@ -106,15 +106,16 @@ COMMENT ON FUNCTION audit_table_name(regclass, text) IS
 'The qualified name of a table in the schema of an audit log';
 
 -- A partition gets what the log has but partitions do not inherit: its owner,
--- triggers for statements, row security and policies.  Nothing is granted on
--- partitions; row security on them is the second lock.
+-- triggers for statements, row security and the tenants' policy.  Nothing is
+-- granted on partitions; row security on them is the second lock.  Policies
+-- that others add to the log are not repeated: fewer rows are seen there.
 CREATE FUNCTION audit_dress_partition(log regclass, partition regclass)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    policy record;
+    policy text;
     guarded boolean;
 BEGIN
     EXECUTE format('SELECT guard_triggers FROM %s',
@@ -134,17 +135,15 @@ BEGIN
 
     IF (SELECT relrowsecurity FROM pg_class WHERE oid = log) THEN
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', partition);
-        FOR policy IN
-            SELECT polname, pg_get_expr(polqual, polrelid) AS condition
-            FROM pg_policy p
-            WHERE polrelid = log
-              AND NOT EXISTS (SELECT FROM pg_policy o
-                              WHERE o.polrelid = partition
-                                AND o.polname = p.polname)
-        LOOP
-            EXECUTE format('CREATE POLICY %I ON %s FOR SELECT USING (%s)',
-                           policy.polname, partition, policy.condition);
-        END LOOP;
+        SELECT pg_get_expr(polqual, polrelid) INTO policy
+        FROM pg_policy p
+        WHERE polrelid = log AND polname = 'fraiseql_audit_tenant'
+          AND NOT EXISTS (SELECT FROM pg_policy o
+                          WHERE o.polrelid = partition AND o.polname = p.polname);
+        IF policy IS NOT NULL THEN
+            EXECUTE format('CREATE POLICY fraiseql_audit_tenant ON %s FOR SELECT USING (%s)',
+                           partition, policy);
+        END IF;
     END IF;
 END
 $$;
@@ -324,7 +323,12 @@ BEGIN
             HINT = 'A database has one audit log.';
     END IF;
 
-    EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I', schema);
+    IF to_regnamespace(quote_ident(schema)) IS NULL THEN
+        EXECUTE format('CREATE SCHEMA %I AUTHORIZATION %I', schema,
+                       coalesce(owner, current_user));
+    ELSIF owner IS NOT NULL THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema, owner);
+    END IF;
     EXECUTE format('CREATE TABLE %s (
         retention interval NOT NULL,
         partition_unit text NOT NULL,
@@ -413,7 +417,6 @@ BEGIN
         EXECUTE format('ALTER TABLE %s OWNER TO %I', log, owner);
         EXECUTE format('ALTER TABLE %s OWNER TO %I', settings, owner);
         EXECUTE format('ALTER VIEW %I.v_audit_log OWNER TO %I', schema, owner);
-        EXECUTE format('ALTER SCHEMA %I OWNER TO %I', schema, owner);
     END IF;
 
     DELETE FROM @extschema@.audit_registry;

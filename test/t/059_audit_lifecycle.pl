@@ -74,6 +74,15 @@ is( sql(qq(
 	FROM pg_class c WHERE oid = '$today'::regclass)),
 	'keeper|t|2', 'a missing partition is made, with its triggers');
 
+# a maker that fails takes it along, and knows
+drop_partitions("$today; DROP TABLE $today");
+is( sql(q(
+	BEGIN;
+	SELECT fraiseql_obs.log_operation('rolled back') > 0;
+	ROLLBACK;
+	SELECT fraiseql_obs.log_operation('committed') > 0;)),
+	"t\nt", 'a partition that was rolled back is made again');
+
 # two at once
 drop_partitions("$today; DROP TABLE $today");
 my $first = $node->background_psql('postgres');
