@@ -1,0 +1,62 @@
+# The audit log works without shared_preload_libraries, and takes the request
+# context from plain SET; what needs the library says so.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use PostgreSQL::Test::Cluster;
+use Test::More;
+
+my $node = PostgreSQL::Test::Cluster->new('audit_not_preloaded');
+$node->init;
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->start;
+$node->safe_psql('postgres', 'CREATE EXTENSION fraiseql_obs');
+is( $node->safe_psql(
+		'postgres', 'SELECT fraiseql_obs.create_audit_log()'),
+	'fraiseql_audit.fraiseql_audit_log',
+	'made');
+
+# before anything has loaded the library in the session, and after
+my $log = q(SELECT fraiseql_obs.log_operation('create', 'order', '7') > 0;
+	SELECT user_id, tenant_id, operation
+	FROM fraiseql_obs.recent_operations(1););
+is( $node->safe_psql(
+		'postgres', "SET app.user_id = 'ann'; SET app.tenant_id = 'acme'; $log"),
+	"t\nann|acme|create",
+	'context from the settings of the application');
+is( $node->safe_psql(
+		'postgres', "SET fraiseql_obs.user_id = 'bob'; $log"),
+	"t\nbob||create",
+	'context from our settings');
+is( $node->safe_psql(
+		'postgres',
+		"SELECT fraiseql_obs.log_operation('first') > 0;
+		 SET fraiseql_obs.user_id = 'cid'; SET fraiseql_obs.tenant_id = 'x'; $log"),
+	"t\nt\ncid|x|create",
+	'also when the library is loaded before');
+is( $node->safe_psql(
+		'postgres', q(
+		SELECT fraiseql_obs.log_operation('delete', result => 'denied', user_id => 'eve') > 0;
+		SELECT count(*) FROM fraiseql_obs.by_user('ann');
+		SELECT count(*) FROM fraiseql_obs.by_entity('order', '7');
+		SELECT user_id FROM fraiseql_obs.failed_operations();
+		SELECT count(*) FROM fraiseql_audit.v_audit_log)),
+	"t\n1\n3\neve\n5",
+	'read');
+
+my ($status, $out, $err) = $node->psql('postgres',
+	'DELETE FROM fraiseql_audit.fraiseql_audit_log');
+like($err, qr/audit log is append-only/, 'guarded');
+($status, $out, $err) =
+  $node->psql('postgres', 'SELECT fraiseql_obs.export_metrics()');
+like(
+	$err,
+	qr/must be loaded via "shared_preload_libraries"/,
+	'what needs the library says so');
+
+$node->stop;
+done_testing();
