@@ -46,6 +46,7 @@ SCRIPTS = bin/fraiseql-obs
 REGRESS = \
 	setup \
 	audit_log \
+	audit_privileges \
 	audit_read \
 	audit_tenants \
 	context_bounds \
