@@ -338,7 +338,7 @@ check_operation(Operation *operation)
 				 errmsg("\"%s\" of an audit log entry must not be null",
 						operation->nulls[ARG_OPERATION] ? "operation" : "result")));
 	check_sizes(operation);
-	if (VARSIZE_ANY_EXHDR(DatumGetPointer(operation->values[ARG_OPERATION])) == 0)
+	if (toast_raw_datum_size(operation->values[ARG_OPERATION]) == VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"operation\" of an audit log entry must not be empty")));
@@ -452,13 +452,14 @@ static void
 ensure_partition(Oid caller, TimestampTz now)
 {
 	static const Oid types[] = {TIMESTAMPTZOID};
+	Oid			function;
+	Datum		until;
 
 	if (now >= partition_from && now < partition_until)
 		return;
-	partition_until = DatumGetTimestampTz(OidFunctionCall1(extension_function(caller,
-																			  "audit_ensure_partition",
-																			  1, types),
-														   TimestampTzGetDatum(now)));
+	function = extension_function(caller, "audit_ensure_partition", 1, types);
+	until = OidFunctionCall1(function, TimestampTzGetDatum(now));
+	partition_until = DatumGetTimestampTz(until);
 	partition_from = now;
 }
 

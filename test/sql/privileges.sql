@@ -13,6 +13,10 @@ BEGIN
                               CASE proname WHEN 'reset_metrics' THEN $q$'errors'$q$ ELSE '' END)
                 FROM pg_proc WHERE pronamespace = 'fraiseql_obs'::regnamespace
                   AND pronargs = pronargdefaults
+                  -- the audit log's have their own test
+                  AND prorettype NOT IN (SELECT oid FROM pg_type
+                                         WHERE typname = 'audit_event')
+                  AND proname !~ '^(audit|create_audit)_'
                 UNION ALL
                 SELECT format('SELECT FROM fraiseql_obs.%I', relname)
                 FROM pg_class WHERE relnamespace = 'fraiseql_obs'::regnamespace AND relkind = 'v'
