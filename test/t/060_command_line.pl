@@ -169,14 +169,9 @@ refuses(2, qr/--format must be prometheus/, qw(metrics --format csv));
 refuses(2, qr/takes one argument, USER/, 'by-user');
 refuses(2, qr/takes two arguments/, qw(by-entity order));
 refuses(2, qr/takes no argument "x"/, qw(failures x));
-refuses(2, qr/report needs --from/, 'report');
-refuses(2, qr/report needs --to/, qw(report --from 2026-01-01));
-refuses(2, qr/--to must be a date/, qw(report --from 2026-01-01 --to soon));
-refuses(2, qr/--format must be text, json, csv or html/,
-	qw(report --from 2026-01-01 --to 2026-02-01 --format pdf));
 
 # help and version
-foreach my $command ('', qw(recent-operations by-user by-entity failures report metrics))
+foreach my $command ('', qw(recent-operations by-user by-entity failures metrics))
 {
 	like(prints("help $command", grep({ $_ ne '' } $command), '--help'),
 		qr/\AUsage: fraiseql-obs \Q$command\E.*PGHOST/s, "help $command");

@@ -108,6 +108,45 @@ is( $node->safe_psql(
 	'a partition that a session knew is gone');
 is(rows(), 1, 'and made again');
 
+# While one session has made a partition and not yet committed, others wait for
+# it: they take its partition, or make theirs if it goes away.
+foreach my $end ('COMMIT', 'ROLLBACK')
+{
+	my @sessions;
+
+	drop_partitions();
+	foreach my $sql (
+		"BEGIN; $append SELECT pg_sleep(1.5); $end;",
+		$append,
+		"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; $append COMMIT;")
+	{
+		my ($out, $err) = ('', '');
+		push @sessions,
+		  {
+			run => IPC::Run::start(
+				[
+					'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d',
+					$node->connstr('postgres') ],
+				'<', \$sql, '>', \$out, '2>', \$err),
+			err => \$err
+		  };
+		next if @sessions > 1;
+		$node->poll_query_until('postgres',
+			q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'))
+		  or die 'the first session does not sleep';
+	}
+	$node->poll_query_until('postgres',
+		q(SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock'))
+	  or die 'the others do not wait';
+	foreach my $session (@sessions)
+	{
+		ok($session->{run}->finish, "$end: a session is done")
+		  or diag(${ $session->{err} });
+	}
+	is(rows(), $end eq 'COMMIT' ? 3 : 2, "$end: every row of all sessions");
+	is($node->safe_psql('postgres', $partitions), 1, "$end: one partition");
+}
+
 # eight sessions at a time, in every round without a partition
 my $errors = 0;
 foreach my $round (1 .. 5)
