@@ -126,8 +126,8 @@ foreach my $end ('COMMIT', 'ROLLBACK')
 			run => IPC::Run::start(
 				[
 					'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d',
-					$node->connstr('postgres') ],
-				'<', \$sql, '>', \$out, '2>', \$err),
+					$node->connstr('postgres'), map { ('-c', $_) } split /(?<=;) */, $sql ],
+				'<', \undef, '>', \$out, '2>', \$err),
 			err => \$err
 		  };
 		next if @sessions > 1;
@@ -156,7 +156,7 @@ foreach my $round (1 .. 5)
 	drop_partitions();
 	foreach my $number (1 .. 8)
 	{
-		my ($in, $out, $err) = ("$append\n$append\n", '', '');
+		my ($out, $err) = ('', '');
 		push @clients, {
 			run => IPC::Run::start(
 				[
@@ -164,8 +164,8 @@ foreach my $round (1 .. 5)
 					$node->connstr('postgres') . ' options=' . (
 						$number % 2
 						? "'-c default_transaction_isolation=repeatable\\\\ read'"
-						: "''") ],
-				'<', \$in, '>', \$out, '2>', \$err),
+						: "''"), '-c', $append, '-c', $append ],
+				'<', \undef, '>', \$out, '2>', \$err),
 			err => \$err
 		};
 	}
