@@ -23,6 +23,7 @@
 
 #include "access/detoast.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/cryptohash.h"
@@ -423,11 +424,14 @@ set_digest(Operation *operation)
 static void
 complete_operation(Operation *operation)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now;
 
 	LOCAL_FCINFO(address, 0);
 	Datum		value;
 
+	/* the rollups rely on it that a transaction is older than its rows */
+	(void) GetTopTransactionId();
+	now = GetCurrentTimestamp();
 	set_value(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
 	if (operation->nulls[ARG_OCCURRED_AT])
 		set_value(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));

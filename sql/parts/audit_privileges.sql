@@ -29,13 +29,26 @@ BEGIN
                    (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
                    role);
     EXECUTE format('GRANT SELECT ON %s, %s TO %I', log,
-                   @extschema@.audit_table_name(log, 'v_audit_log'), role);
+                   (SELECT string_agg(@extschema@.audit_table_name(log, name), ', ')
+                    FROM unnest('{v_audit_log,fraiseql_audit_settings,fraiseql_audit_counts,
+                                  fraiseql_audit_actor_days,fraiseql_audit_rollup_state}'::text[]) name),
+                   role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log, @extschema@.audit_partition_bounds,
         @extschema@.audit_search, @extschema@.audit_condition,
         @extschema@.recent_operations, @extschema@.by_user,
         @extschema@.by_entity, @extschema@.by_operation,
-        @extschema@.by_request, @extschema@.failed_operations TO %I', role);
+        @extschema@.by_request, @extschema@.failed_operations,
+        @extschema@.audit_table_name, @extschema@.audit_is_native,
+        @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
+        @extschema@.audit_dimension_columns, @extschema@.audit_tally,
+        @extschema@.audit_counts,
+        @extschema@.audit_actor_counts, @extschema@.audit_profile_days,
+        @extschema@.audit_check_period, @extschema@.audit_by_key,
+        @extschema@.audit_entries, @extschema@.audit_accesses,
+        @extschema@.audit_retention, @extschema@.audit_coverage,
+        @extschema@.audit_results, @extschema@.audit_report,
+        @extschema@.audit_report_made, @extschema@.compliance_report TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
@@ -46,4 +59,11 @@ REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
     audit_tenant_condition, create_audit_log, log_operation, log_operations,
     audit_partition_bounds, audit_search, audit_condition, recent_operations,
     by_user, by_entity, by_operation, by_request, failed_operations,
+    audit_create_rollups, audit_snapshot, audit_is_native, audit_tail_condition,
+    audit_add_to_rollups, audit_last_id, audit_rebuild_rollups,
+    refresh_audit_rollups, audit_uncounted_rows, audit_dimension_columns,
+    audit_tally, audit_counts,
+    audit_actor_counts, audit_profile_days, audit_check_period, audit_by_key,
+    audit_entries, audit_accesses, audit_retention, audit_coverage,
+    audit_results, audit_report, audit_report_made, compliance_report,
     grant_audit_writer, grant_audit_reader FROM PUBLIC;

@@ -1,0 +1,79 @@
+--
+-- Audit log: what its tables have of the extension
+--
+-- They are data and outlive it: DROP EXTENSION takes the grants and triggers,
+-- and CREATE EXTENSION puts them back.
+--
+
+-- What a log needs of the extension and loses with it.
+CREATE FUNCTION audit_attach(log regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log);
+    guarded boolean;
+    partition regclass;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION
+        @extschema@.audit_log(), @extschema@.audit_guard(),
+        @extschema@.audit_table_name(regclass, text),
+        @extschema@.audit_dress_partition(regclass, regclass),
+        @extschema@.audit_ensure_partition(timestamptz),
+        @extschema@.audit_partition_bounds(regclass),
+        @extschema@.audit_snapshot(),
+        @extschema@.audit_is_native(pg_snapshot, bigint),
+        @extschema@.audit_tail_condition(regclass, boolean),
+        @extschema@.audit_add_to_rollups(regclass, text),
+        @extschema@.audit_last_id(regclass),
+        @extschema@.audit_rebuild_rollups(regclass),
+        @extschema@.refresh_audit_rollups() TO %I', owner);
+
+    EXECUTE format('SELECT guard_triggers FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO guarded;
+    IF guarded AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
+    THEN
+        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
+                        BEFORE INSERT ON %s
+                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
+                       log);
+    END IF;
+    PERFORM @extschema@.audit_dress_partition(log, log);
+    FOR partition IN
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = log
+    LOOP
+        PERFORM @extschema@.audit_dress_partition(log, partition);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION audit_attach(regclass) IS
+'Gives the tables of an audit log the grants and triggers that they have of this extension';
+
+-- A log that stood before the extension was created, as after DROP EXTENSION,
+-- is found again.  Not every table of that name is believed: an ordinary user
+-- may have made it to be told what others do.
+DO $$
+DECLARE
+    found name[];
+BEGIN
+    SELECT array_agg(n.nspname) INTO found
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class s ON s.relnamespace = n.oid AND s.relowner = c.relowner
+    JOIN pg_roles o ON o.oid = c.relowner
+    WHERE c.relname = 'fraiseql_audit_log' AND c.relkind = 'p'
+      AND s.relname = 'fraiseql_audit_settings' AND s.relkind = 'r'
+      AND (o.rolsuper OR NOT o.rolcanlogin
+           OR o.oid = (SELECT datdba FROM pg_database
+                       WHERE datname = current_database()));
+    IF cardinality(found) = 1 THEN
+        INSERT INTO @extschema@.audit_registry VALUES (found[1]);
+        PERFORM @extschema@.audit_attach(@extschema@.audit_log());
+    END IF;
+END
+$$;
