@@ -191,7 +191,7 @@ DECLARE
         'Queries on the audit log''s tables that do not go through this report are not recorded.'];
 BEGIN
     IF limited THEN
-        notes := 'Row security hides some rows of the log from the role that made this report.' || notes;
+        notes := ARRAY['Row security hides some rows of the log from the role that made this report.'] || notes;
     ELSE
         EXECUTE format('SELECT refreshed_at FROM %s',
                        @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
