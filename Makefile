@@ -36,7 +36,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_read audit_rollups \
-	audit_report audit_attach audit_privileges
+	audit_report audit_report_forms audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
 # The command line tool
@@ -49,6 +49,7 @@ REGRESS = \
 	audit_log \
 	audit_privileges \
 	audit_read \
+	audit_report_forms \
 	audit_tenants \
 	context_bounds \
 	cursors \

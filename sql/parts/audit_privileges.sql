@@ -48,7 +48,22 @@ BEGIN
         @extschema@.audit_entries, @extschema@.audit_accesses,
         @extschema@.audit_retention, @extschema@.audit_coverage,
         @extschema@.audit_results, @extschema@.audit_report,
-        @extschema@.audit_report_made, @extschema@.compliance_report TO %I', role);
+        @extschema@.audit_report_made, @extschema@.compliance_report,
+        @extschema@.audit_number, @extschema@.audit_moment,
+        @extschema@.audit_result_counts, @extschema@.audit_report_tables,
+        @extschema@.audit_report_facts, @extschema@.audit_report_lists,
+        @extschema@.audit_text_line, @extschema@.audit_text_heading,
+        @extschema@.audit_text_value, @extschema@.audit_report_text,
+        @extschema@.audit_csv_value, @extschema@.audit_report_csv,
+        @extschema@.audit_html, @extschema@.audit_html_table,
+        @extschema@.audit_html_counts, @extschema@.audit_html_facts,
+        @extschema@.audit_html_list, @extschema@.audit_chart_series,
+        @extschema@.audit_chart_legend, @extschema@.audit_chart_bars,
+        @extschema@.audit_html_chart_by_day,
+        @extschema@.audit_html_chart_of_users, @extschema@.audit_html_style,
+        @extschema@.audit_html_totals, @extschema@.audit_html_count_tables,
+        @extschema@.audit_report_html, @extschema@.compliance_report_text,
+        @extschema@.compliance_report_csv, @extschema@.compliance_report_html TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
@@ -66,4 +81,13 @@ REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
     audit_actor_counts, audit_profile_days, audit_check_period, audit_by_key,
     audit_entries, audit_accesses, audit_retention, audit_coverage,
     audit_results, audit_report, audit_report_made, compliance_report,
+    audit_number, audit_moment, audit_result_counts, audit_report_tables,
+    audit_report_facts, audit_report_lists, audit_text_line,
+    audit_text_heading, audit_text_value, audit_report_text, audit_csv_value,
+    audit_report_csv, audit_html, audit_html_table, audit_html_counts,
+    audit_html_facts, audit_html_list, audit_chart_series, audit_chart_legend,
+    audit_chart_bars, audit_html_chart_by_day, audit_html_chart_of_users,
+    audit_html_style, audit_html_totals, audit_html_count_tables,
+    audit_report_html, compliance_report_text, compliance_report_csv,
+    compliance_report_html,
     grant_audit_writer, grant_audit_reader FROM PUBLIC;

@@ -136,6 +136,19 @@ ok(!-e 'hacked', 'nor in the shell');
 		qr/\n\d+,\d{4}-\d\d-\d\d \d\d:/, 'times are as ever');
 }
 
+# the compliance report, in all its forms
+my @period = ('report', '--from', '2026-01-01', '--to', '2026-02-01');
+my $report = decode_json(prints('report as json', @period, qw(--format json --profile pci)));
+is($report->{period}{days}, 31, 'the period');
+is($report->{report}{profile}, 'pci', 'the profile');
+like(prints('report', @period), qr/\ACOMPLIANCE REPORT\n=+\n.*Notes\n-+\n/s, 'as text');
+like(prints('report as csv', @period, qw(--format csv)),
+	qr/\Asection,item,measure,value\r\nReport,Database,value,postgres\r\n/, 'as csv');
+like(prints('report as html', @period, qw(--format=html)),
+	qr/\A<!DOCTYPE html>\n.*<\/html>\n\z/s, 'as html');
+refuses(1, qr/invalid compliance profile "a'b"\nHINT: /, @period, '--profile', "a'b");
+refuses(1, qr/is not after its start.*\nHINT: /, qw(report --from 2026-02-01 --to 2026-01-01));
+
 # To a file: all or nothing
 my $folder = PostgreSQL::Test::Utils::tempdir;
 prints('file', '--output', "$folder/a b.json", qw(by-user ann --format json));
@@ -169,9 +182,17 @@ refuses(2, qr/--format must be prometheus/, qw(metrics --format csv));
 refuses(2, qr/takes one argument, USER/, 'by-user');
 refuses(2, qr/takes two arguments/, qw(by-entity order));
 refuses(2, qr/takes no argument "x"/, qw(failures x));
+refuses(2, qr/report needs --from/, 'report');
+refuses(2, qr/report needs --to/, qw(report --from 2026-01-01));
+refuses(2, qr/--to must be a date/, qw(report --from 2026-01-01 --to soon));
+refuses(2, qr/--format must be text, json, csv or html/,
+	qw(report --from 2026-01-01 --to 2026-02-01 --format pdf));
+refuses(2, qr/report has no option --limit/,
+	qw(report --from 2026-01-01 --to 2026-02-01 --limit 1));
+refuses(2, qr/metrics has no option --profile/, qw(metrics --profile soc2));
 
 # help and version
-foreach my $command ('', qw(recent-operations by-user by-entity failures metrics))
+foreach my $command ('', qw(recent-operations by-user by-entity failures report metrics))
 {
 	like(prints("help $command", grep({ $_ ne '' } $command), '--help'),
 		qr/\AUsage: fraiseql-obs \Q$command\E.*PGHOST/s, "help $command");
