@@ -4,6 +4,7 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 
 OBJS = \
 	$(WIN32RES) \
+	src/audit_capture.o \
 	src/audit_log.o \
 	src/collector.o \
 	src/conditions.o \
@@ -35,7 +36,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_read audit_rollups \
+SQL_PARTS = header statistics audit_log audit_write audit_capture audit_read audit_rollups \
 	audit_report audit_report_forms audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
@@ -47,6 +48,8 @@ SCRIPTS = bin/fraiseql-obs
 REGRESS = \
 	setup \
 	audit_log \
+	audit_capture \
+	audit_capture_refused \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \

@@ -44,47 +44,11 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit_log.h"
 #include "compat.h"
 #include "context.h"
 
-/* Bytes of a text that is no message, and of each document, at most */
-#define MAX_TEXT		1024
-#define MAX_MESSAGE		8192
-#define MAX_DOCUMENT	(1024 * 1024)
-
 #define SALT_SIZE		16
-
-/* Arguments of log_operation(), in the order of its declaration */
-typedef enum Argument
-{
-	ARG_OPERATION,
-	ARG_ENTITY_TYPE,
-	ARG_ENTITY_ID,
-	ARG_RESULT,
-	ARG_DETAILS,
-	ARG_USER_ID,
-	ARG_TENANT_ID,
-	ARG_OLD_DATA,
-	ARG_NEW_DATA,
-	ARG_CHANGED_FIELDS,
-	ARG_SQLSTATE,
-	ARG_ERROR_MESSAGE,
-	ARG_DURATION_MS,
-	ARG_OCCURRED_AT,
-	ARG_REQUEST_ID,
-	ARG_TRACE_ID,
-	ARG_SPAN_ID,
-	ARG_ACTOR_TYPE,
-	ARG_ACTING_FOR,
-	/* those after it are the door's */
-	ARG_CREATED_AT,
-	ARG_CLIENT_ADDR,
-	ARG_PERSONAL_SALT,
-	ARG_PERSONAL_DIGEST,
-	N_ARGUMENTS
-} Argument;
-
-#define N_CALLER_ARGUMENTS	ARG_CREATED_AT
 
 typedef struct Column
 {
@@ -117,13 +81,6 @@ static const Column columns[N_ARGUMENTS] = {
 	[ARG_PERSONAL_SALT] = {"personal_salt", BYTEAOID},
 	[ARG_PERSONAL_DIGEST] = {"personal_digest", BYTEAOID},
 };
-
-/* An operation on its way into the log; types are those of columns */
-typedef struct Operation
-{
-	Datum		values[N_ARGUMENTS];
-	bool		nulls[N_ARGUMENTS];
-} Operation;
 
 /*
  * The erasable columns, with their tags.  A column's tag is its number in the
@@ -255,13 +212,6 @@ is_document(Argument argument)
 	return columns[argument].type == JSONBOID;
 }
 
-static void
-set_value(Operation *operation, Argument argument, Datum value)
-{
-	operation->values[argument] = value;
-	operation->nulls[argument] = false;
-}
-
 /*
  * What the request context says where the caller says nothing.  It is cut,
  * not refused, where it is too long: whoever set it may be far away.
@@ -273,9 +223,9 @@ default_text(Operation *operation, Argument argument, const char *value)
 
 	if (!operation->nulls[argument] || value == NULL || value[0] == '\0')
 		return;
-	length = pg_mbcliplen(value, strlen(value), MAX_TEXT);
-	set_value(operation, argument,
-			  PointerGetDatum(cstring_to_text_with_len(value, length)));
+	length = pg_mbcliplen(value, strlen(value), FOBS_AUDIT_MAX_TEXT);
+	fobs_operation_set(operation, argument,
+					   PointerGetDatum(cstring_to_text_with_len(value, length)));
 }
 
 static void
@@ -302,8 +252,8 @@ check_sizes(const Operation *operation)
 		if (operation->nulls[i] || type == FLOAT8OID || type == TIMESTAMPTZOID)
 			continue;
 		check_length(i, toast_raw_datum_size(operation->values[i]) - VARHDRSZ,
-					 type == TEXTOID && i != ARG_ERROR_MESSAGE ? MAX_TEXT :
-					 i == ARG_ERROR_MESSAGE ? MAX_MESSAGE : MAX_DOCUMENT);
+					 type == TEXTOID && i != ARG_ERROR_MESSAGE ? FOBS_AUDIT_MAX_TEXT :
+					 i == ARG_ERROR_MESSAGE ? FOBS_AUDIT_MAX_MESSAGE : FOBS_AUDIT_MAX_DOCUMENT);
 	}
 }
 
@@ -318,7 +268,7 @@ check_result(Operation *operation)
 
 	if (strcmp(result, "error") == 0)
 	{
-		set_value(operation, ARG_RESULT, CStringGetTextDatum("failure"));
+		fobs_operation_set(operation, ARG_RESULT, CStringGetTextDatum("failure"));
 		return;
 	}
 	for (int i = 0; i < lengthof(results); i++)
@@ -416,8 +366,8 @@ set_digest(Operation *operation)
 		elog(ERROR, "could not compute SHA-256");
 	pg_cryptohash_free(hash);
 
-	set_value(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
-	set_value(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
+	fobs_operation_set(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
+	fobs_operation_set(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
 }
 
 /* Sets what is not the caller's to choose, and defaults. */
@@ -432,15 +382,15 @@ complete_operation(Operation *operation)
 	/* the rollups rely on it that a transaction is older than its rows */
 	(void) GetTopTransactionId();
 	now = GetCurrentTimestamp();
-	set_value(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
+	fobs_operation_set(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
 	if (operation->nulls[ARG_OCCURRED_AT])
-		set_value(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));
+		fobs_operation_set(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));
 
 	InitFunctionCallInfoData(*address, NULL, 0, InvalidOid, NULL, NULL);
 	value = inet_client_addr(address);
 	operation->nulls[ARG_CLIENT_ADDR] = true;
 	if (!address->isnull)
-		set_value(operation, ARG_CLIENT_ADDR, value);
+		fobs_operation_set(operation, ARG_CLIENT_ADDR, value);
 
 	default_text(operation, ARG_USER_ID,
 				 fobs_context_setting(FOBS_SOURCE_USER));
@@ -472,6 +422,7 @@ static int64
 append(Oid caller, Operation *operation)
 {
 	char		nulls[N_ARGUMENTS];
+	bool		was_open = door_open;
 	bool		isnull;
 	int64		id;
 
@@ -487,10 +438,41 @@ append(Oid caller, Operation *operation)
 	if (SPI_execute_plan(insert_plan, operation->values, nulls, false, 0) !=
 		SPI_OK_INSERT_RETURNING || SPI_processed != 1)
 		elog(ERROR, "could not append to the audit log");
-	door_open = false;
+	door_open = was_open;
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 									 SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
+	return id;
+}
+
+/*
+ * Appends an operation to the log and returns its id.  What the operation has
+ * must be within bounds.  caller is the function of ours that was called.
+ */
+int64
+fobs_audit_append(Oid caller, Operation *operation)
+{
+	bool		was_open = door_open;
+	Oid			save_userid;
+	int			save_sec_context;
+	int64		id;
+
+	find_log(caller);
+	complete_operation(operation);
+
+	GetUserIdAndSecContext(&save_userid, &save_sec_context);
+	SetUserIdAndSecContext(log_owner, save_sec_context |
+						   SECURITY_LOCAL_USERID_CHANGE);
+	PG_TRY();
+	{
+		id = append(caller, operation);
+	}
+	PG_FINALLY();
+	{
+		door_open = was_open;
+	}
+	PG_END_TRY();
+	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return id;
 }
 
@@ -503,11 +485,7 @@ append(Oid caller, Operation *operation)
 Datum
 fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 {
-	Oid			caller = fcinfo->flinfo->fn_oid;
 	Operation	operation;
-	Oid			save_userid;
-	int			save_sec_context;
-	int64		id;
 
 	for (int i = 0; i < N_CALLER_ARGUMENTS; i++)
 	{
@@ -515,24 +493,10 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 		operation.values[i] = operation.nulls[i] ? (Datum) 0 :
 			PG_GETARG_DATUM(i);
 	}
-	find_log(caller);
+	/* that there is no log is said before what is wrong with the call */
+	find_log(fcinfo->flinfo->fn_oid);
 	check_operation(&operation);
-	complete_operation(&operation);
-
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log_owner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
-	PG_TRY();
-	{
-		id = append(caller, &operation);
-	}
-	PG_FINALLY();
-	{
-		door_open = false;
-	}
-	PG_END_TRY();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
-	PG_RETURN_INT64(id);
+	PG_RETURN_INT64(fobs_audit_append(fcinfo->flinfo->fn_oid, &operation));
 }
 
 /*

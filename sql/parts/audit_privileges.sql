@@ -90,4 +90,5 @@ REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
     audit_html_style, audit_html_totals, audit_html_count_tables,
     audit_report_html, compliance_report_text, compliance_report_csv,
     compliance_report_html,
-    grant_audit_writer, grant_audit_reader FROM PUBLIC;
+    audit_capture, audit_check_table, audit_check_columns, audit_table,
+    unaudit_table, grant_audit_writer, grant_audit_reader FROM PUBLIC;

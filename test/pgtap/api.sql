@@ -34,10 +34,13 @@ INSERT INTO audit_api VALUES
     ('audit_add_to_rollups', NULL, NULL),
     ('audit_attach', NULL, NULL),
     ('audit_by_key', NULL, NULL),
+    ('audit_capture', NULL, NULL),
     ('audit_chart_bars', NULL, NULL),
     ('audit_chart_legend', NULL, NULL),
     ('audit_chart_series', NULL, NULL),
+    ('audit_check_columns', NULL, NULL),
     ('audit_check_period', NULL, NULL),
+    ('audit_check_table', NULL, NULL),
     ('audit_condition', NULL, NULL),
     ('audit_counts', 'dimension text, since timestamptz, until timestamptz, quarters boolean = false', 'TABLE(bucket timestamp with time zone, key text, result text, n bigint)'),
     ('audit_coverage', NULL, NULL),
@@ -79,6 +82,7 @@ INSERT INTO audit_api VALUES
     ('audit_retention', NULL, NULL),
     ('audit_search', NULL, NULL),
     ('audit_snapshot', NULL, NULL),
+    ('audit_table', 'relation regclass, exclude name[] = ''{}'', mask name[] = ''{}'', entity_type text = NULL, tenant_column name = NULL', 'void'),
     ('audit_table_name', NULL, NULL),
     ('audit_tail_condition', NULL, NULL),
     ('audit_tally', NULL, NULL),
@@ -102,7 +106,8 @@ INSERT INTO audit_api VALUES
     ('log_operation', 'operation text, entity_type text = NULL, entity_id text = NULL, result text = ''success'', details jsonb = NULL, user_id text = NULL, tenant_id text = NULL, old_data jsonb = NULL, new_data jsonb = NULL, changed_fields text[] = NULL, sqlstate text = NULL, error_message text = NULL, duration_ms float8 = NULL, occurred_at timestamptz = NULL, request_id text = NULL, trace_id text = NULL, span_id text = NULL, actor_type text = NULL, acting_for text = NULL', 'bigint'),
     ('log_operations', 'events jsonb', 'bigint'),
     ('recent_operations', '"limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
-    ('refresh_audit_rollups', '', 'bigint');
+    ('refresh_audit_rollups', '', 'bigint'),
+    ('unaudit_table', 'relation regclass', 'void');
 
 -- As above: short names of types, and defaults without their types
 CREATE FUNCTION pg_temp.arguments_of(name text) RETURNS text LANGUAGE sql AS $$

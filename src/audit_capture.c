@@ -1,0 +1,537 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit_capture.c
+ *	  Triggers that put the changed rows of a table into the audit log.
+ *
+ * audit_table() puts statement triggers on a table; each is told with the rows
+ * of its statement in transition tables, and appends an operation for each row
+ * through the door (audit_log.c), in the user's transaction.  If that fails,
+ * so does the statement: what cannot be recorded is not done.
+ *
+ * Of an UPDATE the transition tables have the old and the new rows in the same
+ * order: trigger.c (AfterTriggerSaveEvent) and, where a row moves to another
+ * partition, nodeModifyTable.c add one to each before the next row's turn.  So
+ * rows are paired by place, also where their key changes.
+ *
+ * Rows become jsonb by to_jsonb(), which may call casts and output functions
+ * that users have made.  They run with the rights of who runs the statement;
+ * only the append runs with those of the log's owner.
+ *
+ * Works without shared_preload_libraries.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/tuplestore.h"
+
+#include "audit_log.h"
+#include "compat.h"
+
+/* What stands for the value of a masked column */
+#define MASK	"***"
+
+/* Arguments of the trigger, which audit_table() sets */
+typedef enum TriggerArgument
+{
+	TRIGGER_ENTITY_TYPE,
+	TRIGGER_TENANT_COLUMN,		/* empty if there is none */
+	TRIGGER_EXCLUDE,			/* arrays of names */
+	TRIGGER_MASK,
+	N_TRIGGER_ARGUMENTS
+} TriggerArgument;
+
+/* What the rows of a statement have in common */
+typedef struct Capture
+{
+	Oid			function;
+	TriggerData *trigger;
+	TupleDesc	descriptor;
+	char	  **arguments;
+	List	   *key;			/* numbers of the primary key's columns */
+	bool	   *excluded;		/* by column */
+	bool	   *masked;
+	Datum		hidden;			/* text[]: names of the excluded columns */
+	Datum		mask;			/* jsonb: masked columns with MASK */
+	FmgrInfo	to_jsonb;
+} Capture;
+
+/* The rows of a transition table, read on their own */
+typedef struct Rows
+{
+	Tuplestorestate *store;
+	int			pointer;
+	TupleTableSlot *slot;
+} Rows;
+
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_capture);
+
+/*
+ * Marks the columns that an array of names, as text, has.  One that is not
+ * there may have been renamed: what is to be hidden would be shown.
+ */
+static void
+mark_columns(Capture *capture, const char *array, bool *marks)
+{
+	ArrayType  *names = DatumGetArrayTypeP(OidFunctionCall3(F_ARRAY_IN,
+															CStringGetDatum(array),
+															ObjectIdGetDatum(TEXTOID),
+															Int32GetDatum(-1)));
+	Datum	   *elements;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT,
+					  &elements, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		char	   *name = TextDatumGetCString(elements[i]);
+		bool		found = false;
+
+		for (int column = 0; column < capture->descriptor->natts; column++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(capture->descriptor,
+														column);
+
+			if (!attribute->attisdropped &&
+				strcmp(NameStr(attribute->attname), name) == 0)
+				found = marks[column] = true;
+		}
+		if (!found)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of audited table \"%s\" does not exist",
+							name,
+							RelationGetRelationName(capture->trigger->tg_relation)),
+					 errdetail("It was to be left out of the audit log, or masked."),
+					 errhint("Name the columns anew with fraiseql_obs.audit_table().")));
+	}
+}
+
+/* The names of the columns that are marked, as text[] */
+static Datum
+marked_names(Capture *capture, const bool *marks)
+{
+	Datum	   *names = palloc(capture->descriptor->natts * sizeof(Datum));
+	int			n = 0;
+
+	for (int column = 0; column < capture->descriptor->natts; column++)
+		if (marks[column])
+			names[n++] = CStringGetTextDatum(NameStr(TupleDescAttr(capture->descriptor,
+																   column)->attname));
+	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false,
+										   TYPALIGN_INT));
+}
+
+/* {"column": "***"} of the masked columns */
+static Datum
+make_mask(Capture *capture)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (int column = 0; column < capture->descriptor->natts; column++)
+		if (capture->masked[column])
+		{
+			if (json.len > 1)
+				appendStringInfoChar(&json, ',');
+			escape_json(&json, NameStr(TupleDescAttr(capture->descriptor,
+													 column)->attname));
+			appendStringInfoString(&json, ":\"" MASK "\"");
+		}
+	appendStringInfoChar(&json, '}');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Prepares to_jsonb() for rows of the table. */
+static void
+prepare_to_jsonb(Capture *capture)
+{
+	Const	   *row = makeNullConst(capture->trigger->tg_relation->rd_rel->reltype,
+									-1, InvalidOid);
+
+	fmgr_info(F_TO_JSONB, &capture->to_jsonb);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(row), InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   &capture->to_jsonb);
+}
+
+/*
+ * The columns of the primary key, in its order, which is the same for a table
+ * and its partitions; none if there is no key.
+ */
+static List *
+key_columns(Relation relation)
+{
+	List	   *columns = NIL;
+	Relation	index;
+
+	if (bms_is_empty(RelationGetIndexAttrBitmap(relation,
+												INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+		return NIL;
+	index = index_open(relation->rd_pkindex, AccessShareLock);
+	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+		columns = lappend_int(columns, index->rd_index->indkey.values[i]);
+	index_close(index, AccessShareLock);
+	return columns;
+}
+
+static void
+prepare_capture(Capture *capture, FunctionCallInfo fcinfo)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	int			columns = trigger->tg_relation->rd_att->natts;
+
+	capture->function = fcinfo->flinfo->fn_oid;
+	capture->trigger = trigger;
+	capture->descriptor = trigger->tg_relation->rd_att;
+	capture->arguments = trigger->tg_trigger->tgargs;
+	if (trigger->tg_trigger->tgnargs != N_TRIGGER_ARGUMENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("trigger \"%s\" has not the arguments that %s gives it",
+						trigger->tg_trigger->tgname, "audit_table()")));
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		return;
+
+	capture->key = key_columns(trigger->tg_relation);
+	if (capture->key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("audited table \"%s\" has lost its primary key",
+						RelationGetRelationName(trigger->tg_relation)),
+				 errhint("Add a primary key, or end the audit with fraiseql_obs.unaudit_table().")));
+	capture->excluded = palloc0(columns * sizeof(bool));
+	capture->masked = palloc0(columns * sizeof(bool));
+	mark_columns(capture, capture->arguments[TRIGGER_EXCLUDE],
+				 capture->excluded);
+	mark_columns(capture, capture->arguments[TRIGGER_MASK], capture->masked);
+	/* columns that are computed when read are not there in triggers */
+	for (int i = 0; i < columns; i++)
+		if (TupleDescAttr(capture->descriptor, i)->attgenerated == 'v')
+			capture->excluded[i] = true;
+	capture->hidden = marked_names(capture, capture->excluded);
+	capture->mask = make_mask(capture);
+	prepare_to_jsonb(capture);
+}
+
+/* Opens a transition table, with a place in it of our own. */
+static Rows *
+open_rows(Capture *capture, Tuplestorestate *store)
+{
+	Rows	   *rows;
+
+	if (store == NULL)
+		return NULL;
+	rows = palloc(sizeof(Rows));
+	rows->store = store;
+	rows->pointer = tuplestore_alloc_read_pointer(store, EXEC_FLAG_REWIND);
+	tuplestore_select_read_pointer(store, rows->pointer);
+	tuplestore_rescan(store);
+	rows->slot = MakeSingleTupleTableSlot(capture->descriptor,
+										  &TTSOpsMinimalTuple);
+	return rows;
+}
+
+/* The next row, or NULL; other triggers may read the table meanwhile. */
+static TupleTableSlot *
+next_row(Rows *rows)
+{
+	if (rows == NULL)
+		return NULL;
+	tuplestore_select_read_pointer(rows->store, rows->pointer);
+	if (!tuplestore_gettupleslot(rows->store, true, false, rows->slot))
+		return NULL;
+	return rows->slot;
+}
+
+static void
+close_rows(Rows *rows)
+{
+	if (rows != NULL)
+		ExecDropSingleTupleTableSlot(rows->slot);
+}
+
+/* to_jsonb(row) */
+static Datum
+row_document(Capture *capture, TupleTableSlot *row)
+{
+	return FunctionCall1(&capture->to_jsonb,
+						 ExecFetchSlotHeapTupleDatum(row));
+}
+
+/*
+ * A text that fits the log: one that is too long keeps its beginning and gets
+ * its SHA-256, so that equal ones stay equal.
+ */
+static Datum
+bounded_text(const char *string)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	size_t		length = strlen(string);
+	pg_cryptohash_ctx *hash;
+	StringInfoData bounded;
+
+	if (length <= FOBS_AUDIT_MAX_TEXT)
+		return CStringGetTextDatum(string);
+
+	hash = pg_cryptohash_create(PG_SHA256);
+	if (hash == NULL || pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) string, length) < 0 ||
+		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute SHA-256");
+	pg_cryptohash_free(hash);
+
+	initStringInfo(&bounded);
+	appendBinaryStringInfo(&bounded, string,
+						   pg_mbcliplen(string, length, FOBS_AUDIT_MAX_TEXT -
+										2 * PG_SHA256_DIGEST_LENGTH - 1));
+	appendStringInfoChar(&bounded, '#');
+	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
+		appendStringInfo(&bounded, "%02x", digest[i]);
+	return CStringGetTextDatum(bounded.data);
+}
+
+/* A field of a document as text, or NULL */
+static char *
+field_text(Datum document, const char *name)
+{
+	LOCAL_FCINFO(call, 2);
+	Datum		value;
+
+	InitFunctionCallInfoData(*call, NULL, 2, InvalidOid, NULL, NULL);
+	call->args[0].value = document;
+	call->args[0].isnull = false;
+	call->args[1].value = CStringGetTextDatum(name);
+	call->args[1].isnull = false;
+	value = jsonb_object_field_text(call);
+	return call->isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * What identifies a row: the value of its primary key as text, or a JSON array
+ * of such texts where it has several columns.
+ */
+static Datum
+entity_id(Capture *capture, Datum document)
+{
+	StringInfoData id;
+	ListCell   *cell;
+
+	initStringInfo(&id);
+	foreach(cell, capture->key)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(capture->descriptor,
+													lfirst_int(cell) - 1);
+		char	   *value = field_text(document, NameStr(attribute->attname));
+
+		if (list_length(capture->key) == 1)
+			return bounded_text(value);
+		appendStringInfoString(&id, id.len == 0 ? "[" : ", ");
+		escape_json(&id, value);
+	}
+	appendStringInfoChar(&id, ']');
+	return bounded_text(id.data);
+}
+
+/*
+ * What of a row goes into the log: no excluded columns, no values of masked
+ * ones, and no more than a document may have.  A row is never too large for a
+ * statement that was well without us.
+ */
+static Datum
+logged_document(Capture *capture, Datum document)
+{
+	Size		size;
+
+	document = DirectFunctionCall2(jsonb_delete_array, document,
+								   capture->hidden);
+	document = DirectFunctionCall2(jsonb_concat, document, capture->mask);
+	size = toast_raw_datum_size(document) - VARHDRSZ;
+	if (size <= FOBS_AUDIT_MAX_DOCUMENT)
+		return document;
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(psprintf("{\"_truncated\": true, \"bytes\": %zu}",
+														size)));
+}
+
+/*
+ * The names of the columns that an UPDATE changed, as text[]; none if only
+ * excluded ones have changed.
+ */
+static bool
+changed_columns(Capture *capture, TupleTableSlot *before,
+				TupleTableSlot *after, Datum *names)
+{
+	int			columns = capture->descriptor->natts;
+	bool	   *changed = palloc0(columns * sizeof(bool));
+	bool		any = false;
+
+	slot_getallattrs(before);
+	slot_getallattrs(after);
+	for (int i = 0; i < columns; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(capture->descriptor, i);
+
+		if (attribute->attisdropped || capture->excluded[i])
+			continue;
+		if (before->tts_isnull[i] != after->tts_isnull[i] ||
+			(!before->tts_isnull[i] &&
+			 !datum_image_eq(before->tts_values[i], after->tts_values[i],
+							 attribute->attbyval, attribute->attlen)))
+			any = changed[i] = true;
+	}
+	if (any)
+		*names = marked_names(capture, changed);
+	return any;
+}
+
+static void
+begin_operation(Capture *capture, Operation *operation, const char *name)
+{
+	memset(operation->nulls, true, sizeof(operation->nulls));
+	fobs_operation_set(operation, ARG_OPERATION, CStringGetTextDatum(name));
+	fobs_operation_set(operation, ARG_RESULT, CStringGetTextDatum("success"));
+	fobs_operation_set(operation, ARG_ENTITY_TYPE,
+					   bounded_text(capture->arguments[TRIGGER_ENTITY_TYPE]));
+}
+
+/* Appends the operation on a row; before or after may be NULL. */
+static void
+capture_row(Capture *capture, const char *name, TupleTableSlot *before,
+			TupleTableSlot *after)
+{
+	const char *tenant_column = capture->arguments[TRIGGER_TENANT_COLUMN];
+	Operation	operation;
+	Datum		changed;
+	Datum		old_document = (Datum) 0;
+	Datum		new_document = (Datum) 0;
+	Datum		subject;
+
+	begin_operation(capture, &operation, name);
+	if (before != NULL && after != NULL)
+	{
+		if (!changed_columns(capture, before, after, &changed))
+			return;
+		fobs_operation_set(&operation, ARG_CHANGED_FIELDS, changed);
+	}
+	if (before != NULL)
+		old_document = row_document(capture, before);
+	if (after != NULL)
+		new_document = row_document(capture, after);
+
+	/* whose key changes is known by the old one */
+	subject = before != NULL ? old_document : new_document;
+	fobs_operation_set(&operation, ARG_ENTITY_ID, entity_id(capture, subject));
+	if (tenant_column[0] != '\0')
+	{
+		char	   *tenant = field_text(subject, tenant_column);
+
+		if (tenant != NULL)
+			fobs_operation_set(&operation, ARG_TENANT_ID,
+							   bounded_text(tenant));
+	}
+	if (before != NULL)
+		fobs_operation_set(&operation, ARG_OLD_DATA,
+						   logged_document(capture, old_document));
+	if (after != NULL)
+		fobs_operation_set(&operation, ARG_NEW_DATA,
+						   logged_document(capture, new_document));
+	fobs_audit_append(capture->function, &operation);
+}
+
+/* Appends an operation for each row of the statement. */
+static void
+capture_rows(Capture *capture, const char *name)
+{
+	Rows	   *old_rows = open_rows(capture, capture->trigger->tg_oldtable);
+	Rows	   *new_rows = open_rows(capture, capture->trigger->tg_newtable);
+	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
+													  "audit capture row",
+													  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = CurrentMemoryContext;
+
+	for (;;)
+	{
+		TupleTableSlot *before = next_row(old_rows);
+		TupleTableSlot *after = next_row(new_rows);
+
+		CHECK_FOR_INTERRUPTS();
+		if (before == NULL && after == NULL)
+			break;
+		if ((old_rows != NULL && before == NULL) ||
+			(new_rows != NULL && after == NULL))
+			elog(ERROR, "transition tables of \"%s\" differ in length",
+				 RelationGetRelationName(capture->trigger->tg_relation));
+		MemoryContextSwitchTo(row_context);
+		capture_row(capture, name, before, after);
+		MemoryContextSwitchTo(outer);
+		MemoryContextReset(row_context);
+	}
+	MemoryContextDelete(row_context);
+	close_rows(old_rows);
+	close_rows(new_rows);
+}
+
+/* TRUNCATE has no rows to tell: only that all have gone. */
+static void
+capture_truncate(Capture *capture)
+{
+	Operation	operation;
+
+	begin_operation(capture, &operation, "truncate");
+	fobs_audit_append(capture->function, &operation);
+}
+
+/*
+ * audit_capture() returns trigger
+ *
+ * Appends what a statement did to a table to the audit log.
+ */
+Datum
+fraiseql_obs_audit_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Capture		capture = {0};
+
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not fired after a statement",
+						"audit_capture"),
+				 errhint("Use fraiseql_obs.audit_table().")));
+	prepare_capture(&capture, fcinfo);
+	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
+		capture_truncate(&capture);
+	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		capture_rows(&capture, "create");
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		capture_rows(&capture, "update");
+	else
+		capture_rows(&capture, "delete");
+	return PointerGetDatum(NULL);
+}

@@ -1,0 +1,64 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit_log.h
+ *	  Appending to the audit log from C.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FOBS_AUDIT_LOG_H
+#define FOBS_AUDIT_LOG_H
+
+/* Bytes of a text that is no message, and of each document, at most */
+#define FOBS_AUDIT_MAX_TEXT		1024
+#define FOBS_AUDIT_MAX_MESSAGE	8192
+#define FOBS_AUDIT_MAX_DOCUMENT (1024 * 1024)
+
+/* Arguments of log_operation(), in the order of its declaration */
+typedef enum Argument
+{
+	ARG_OPERATION,
+	ARG_ENTITY_TYPE,
+	ARG_ENTITY_ID,
+	ARG_RESULT,
+	ARG_DETAILS,
+	ARG_USER_ID,
+	ARG_TENANT_ID,
+	ARG_OLD_DATA,
+	ARG_NEW_DATA,
+	ARG_CHANGED_FIELDS,
+	ARG_SQLSTATE,
+	ARG_ERROR_MESSAGE,
+	ARG_DURATION_MS,
+	ARG_OCCURRED_AT,
+	ARG_REQUEST_ID,
+	ARG_TRACE_ID,
+	ARG_SPAN_ID,
+	ARG_ACTOR_TYPE,
+	ARG_ACTING_FOR,
+	/* those after it are the door's */
+	ARG_CREATED_AT,
+	ARG_CLIENT_ADDR,
+	ARG_PERSONAL_SALT,
+	ARG_PERSONAL_DIGEST,
+	N_ARGUMENTS
+} Argument;
+
+#define N_CALLER_ARGUMENTS	ARG_CREATED_AT
+
+/* An operation on its way into the log; the types are those of its columns */
+typedef struct Operation
+{
+	Datum		values[N_ARGUMENTS];
+	bool		nulls[N_ARGUMENTS];
+} Operation;
+
+static inline void
+fobs_operation_set(Operation *operation, Argument argument, Datum value)
+{
+	operation->values[argument] = value;
+	operation->nulls[argument] = false;
+}
+
+extern int64 fobs_audit_append(Oid caller, Operation *operation);
+
+#endif							/* FOBS_AUDIT_LOG_H */

@@ -1,0 +1,85 @@
+-- What audit_table() refuses, and what an audited table does when it cannot be
+-- recorded
+\set SHOW_CONTEXT never
+SET client_min_messages = warning;
+SELECT fraiseql_obs.create_audit_log() IS NOT NULL AS log;
+SET client_min_messages = notice;
+CREATE TABLE refused_no_key (id integer);
+CREATE TABLE refused_key (id integer PRIMARY KEY, v text);
+CREATE TABLE refused_deferred (id integer PRIMARY KEY DEFERRABLE);
+CREATE TEMP TABLE refused_temp (id integer PRIMARY KEY);
+CREATE VIEW refused_view AS SELECT * FROM refused_key;
+CREATE SEQUENCE refused_sequence;
+CREATE TABLE refused_part (id integer PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE refused_part_1 PARTITION OF refused_part DEFAULT;
+
+SELECT fraiseql_obs.audit_table('refused_no_key');
+SELECT fraiseql_obs.audit_table('refused_deferred');
+SELECT fraiseql_obs.audit_table('refused_temp');
+SELECT fraiseql_obs.audit_table('refused_view');
+SELECT fraiseql_obs.audit_table('refused_sequence');
+SELECT fraiseql_obs.audit_table('refused_part_1');
+SELECT fraiseql_obs.audit_table('pg_class');
+SELECT fraiseql_obs.audit_table('information_schema.sql_features');
+SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_log');
+SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_settings');
+SELECT fraiseql_obs.audit_table('no_such_table');
+SELECT fraiseql_obs.audit_table(NULL);
+SELECT fraiseql_obs.audit_table('refused_key', exclude => '{v,w}');
+SELECT fraiseql_obs.audit_table('refused_key', mask => '{"odd \" name"}');
+SELECT fraiseql_obs.audit_table('refused_key', mask => '{NULL}');
+SELECT fraiseql_obs.audit_table('refused_key', tenant_column => 'tenant');
+SELECT fraiseql_obs.audit_table('refused_key', tenant_column => 'ctid');
+SELECT fraiseql_obs.audit_table('refused_key', exclude => '{id}');
+SELECT fraiseql_obs.audit_table('refused_key', mask => '{id}');
+SELECT count(*) AS nothing_half_done FROM pg_trigger WHERE tgname LIKE 'fraiseql_audit_%' AND tgrelid IN ('refused_key'::regclass, 'refused_no_key'::regclass);
+
+-- only by an owner
+CREATE ROLE regress_refused;
+GRANT ALL ON refused_key TO regress_refused;
+SET ROLE regress_refused;
+SELECT fraiseql_obs.audit_table('refused_key');
+RESET ROLE;
+GRANT USAGE ON SCHEMA fraiseql_obs TO regress_refused;
+GRANT EXECUTE ON FUNCTION fraiseql_obs.audit_table, fraiseql_obs.unaudit_table, fraiseql_obs.audit_capture,
+    fraiseql_obs.audit_log, fraiseql_obs.audit_check_table, fraiseql_obs.audit_check_columns TO regress_refused;
+SET ROLE regress_refused;
+SELECT fraiseql_obs.audit_table('refused_key');
+RESET ROLE;
+
+-- by other ways than audit_table()
+CREATE TRIGGER by_hand AFTER INSERT ON refused_key FOR EACH ROW EXECUTE FUNCTION fraiseql_obs.audit_capture();
+INSERT INTO refused_key VALUES (1);
+DROP TRIGGER by_hand ON refused_key;
+CREATE TRIGGER by_hand AFTER INSERT ON refused_key FOR EACH STATEMENT EXECUTE FUNCTION fraiseql_obs.audit_capture('x');
+INSERT INTO refused_key VALUES (1);
+DROP TRIGGER by_hand ON refused_key;
+SELECT fraiseql_obs.audit_capture();
+
+-- a table that has lost its key, and a column
+SELECT fraiseql_obs.audit_table('refused_key', mask => '{v}');
+ALTER TABLE refused_key RENAME COLUMN v TO w;
+INSERT INTO refused_key VALUES (1, 'secret');
+SELECT fraiseql_obs.audit_table('refused_key', mask => '{w}');
+INSERT INTO refused_key VALUES (1, 'secret');
+SELECT new_data FROM fraiseql_obs.by_entity('refused_key', '1');
+ALTER TABLE refused_key DROP CONSTRAINT refused_key_pkey;
+INSERT INTO refused_key VALUES (2);
+SELECT fraiseql_obs.unaudit_table('refused_key');
+INSERT INTO refused_key VALUES (3);
+SELECT * FROM refused_key;
+
+-- a log that has gone: what cannot be recorded is not done
+ALTER TABLE refused_key ADD PRIMARY KEY (id);
+SELECT fraiseql_obs.audit_table('refused_key');
+BEGIN;
+ALTER TABLE fraiseql_audit.fraiseql_audit_log RENAME TO was_audit_log;
+INSERT INTO refused_key VALUES (4);
+ROLLBACK;
+SELECT * FROM refused_key;
+DROP VIEW refused_view;
+DROP TABLE refused_no_key, refused_key, refused_deferred, refused_temp, refused_part;
+DROP SEQUENCE refused_sequence;
+REVOKE ALL ON SCHEMA fraiseql_obs FROM regress_refused;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA fraiseql_obs FROM regress_refused;
+DROP ROLE regress_refused;
