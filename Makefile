@@ -36,8 +36,8 @@ PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_capture audit_read audit_rollups \
-	audit_report audit_report_forms audit_attach audit_privileges
+SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
+	audit_read audit_rollups audit_report audit_report_forms audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
 # The command line tool
@@ -53,6 +53,7 @@ REGRESS = \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
+	audit_sources \
 	audit_tenants \
 	context_bounds \
 	cursors \

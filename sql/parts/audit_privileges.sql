@@ -24,6 +24,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
+    source regclass;
 BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
                    (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
@@ -33,8 +34,12 @@ BEGIN
                     FROM unnest('{v_audit_log,fraiseql_audit_settings,fraiseql_audit_counts,
                                   fraiseql_audit_actor_days,fraiseql_audit_rollup_state}'::text[]) name),
                    role);
+    FOR source IN SELECT @extschema@.audit_sources(log) LOOP
+        EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
+    END LOOP;
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log, @extschema@.audit_partition_bounds,
+        @extschema@.audit_sources, @extschema@.audit_source_table,
         @extschema@.audit_search, @extschema@.audit_condition,
         @extschema@.recent_operations, @extschema@.by_user,
         @extschema@.by_entity, @extschema@.by_operation,
@@ -91,4 +96,7 @@ REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
     audit_report_html, compliance_report_text, compliance_report_csv,
     compliance_report_html,
     audit_capture, audit_check_table, audit_check_columns, audit_table,
-    unaudit_table, grant_audit_writer, grant_audit_reader FROM PUBLIC;
+    unaudit_table, audit_sources, audit_source_table, audit_result_expression,
+    audit_operation_expression, audit_known_sources, audit_cast,
+    audit_mapping_expressions, audit_known_expressions, adopt_audit_source,
+    audit_source_of, forget_audit_source, grant_audit_writer, grant_audit_reader FROM PUBLIC;

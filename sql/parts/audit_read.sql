@@ -41,10 +41,12 @@ DECLARE
     before_at timestamptz := coalesce(before.created_at, 'infinity');
     before_id bigint := coalesce(before.id, 9223372036854775807);
     page text := format(
-        'SELECT * FROM %s
-         WHERE created_at >= $1 AND created_at < $2 AND created_at <= $3
-           AND (created_at, id) < ($3, $4) AND (%s)
-         ORDER BY created_at DESC, id DESC LIMIT $5', log, condition);
+        '(SELECT * FROM %%s
+          WHERE created_at >= $1 AND created_at < $2 AND created_at <= $3
+            AND (created_at, id) < ($3, $4) AND (%s)
+          ORDER BY created_at DESC, id DESC LIMIT $5)', replace(condition, '%', '%%'));
+    sources text := (SELECT string_agg(format(page, s), ' UNION ALL ')
+                     FROM @extschema@.audit_sources(log) s);
     upper_bound timestamptz := coalesce(until, 'infinity');
     lower_bound timestamptz;
     left_over bigint := "limit";
@@ -55,6 +57,13 @@ BEGIN
     IF "limit" IS NULL OR "limit" < 0 THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'limit must not be null or negative';
+    END IF;
+    page := format(page, log);
+    IF sources IS NOT NULL THEN
+        page := format('SELECT * FROM (%s UNION ALL %s) AS entries
+                        ORDER BY created_at DESC, id DESC LIMIT $5', page, sources);
+        -- what is older than all partitions is in sources alone
+        bounds := bounds || '-infinity'::timestamptz;
     END IF;
     since := coalesce(since, '-infinity');
     -- partitions that are made ahead, and those that the search is not about

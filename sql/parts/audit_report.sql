@@ -200,7 +200,9 @@ BEGIN
     RETURN jsonb_build_object(
         'from_rollups', from_rollups, 'from_rows', from_rows,
         'rollups_as_of', refreshed_at, 'limited_by_row_security', limited,
-        'sources', '[]'::jsonb, 'notes', notes);
+        'sources', (SELECT coalesce(jsonb_agg(@extschema@.audit_source_table(s)), '[]')
+                    FROM @extschema@.audit_sources(log) s),
+        'notes', notes);
 END
 $$;
 COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint) IS

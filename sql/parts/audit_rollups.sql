@@ -327,12 +327,14 @@ RETURNS text
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(format('SELECT %s FROM %s WHERE %s', columns, log, condition),
+    SELECT string_agg(format('SELECT %s FROM %s WHERE %s', columns, relation, condition),
                       ' UNION ALL ')
-    FROM (VALUES (before, 'created_at >= $1 AND created_at < $2'),
-                 (after, 'created_at >= $3 AND created_at < $4'),
-                 (tail IS NOT NULL, 'created_at >= $2 AND created_at < $3 AND ' || tail)
-         ) AS parts (wanted, condition)
+    FROM (VALUES (before, log, 'created_at >= $1 AND created_at < $2'),
+                 (after, log, 'created_at >= $3 AND created_at < $4'),
+                 (tail IS NOT NULL, log, 'created_at >= $2 AND created_at < $3 AND ' || tail)
+          UNION ALL
+          SELECT true, s, 'created_at >= $1 AND created_at < $4'
+          FROM @extschema@.audit_sources(log) s) AS parts (wanted, relation, condition)
     WHERE wanted
 $$;
 COMMENT ON FUNCTION audit_uncounted_rows(regclass, text, text, boolean, boolean) IS
