@@ -93,16 +93,16 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_capture);
 static void
 mark_columns(Capture *capture, const char *array, bool *marks)
 {
-	ArrayType  *names = DatumGetArrayTypeP(OidFunctionCall3(F_ARRAY_IN,
-															CStringGetDatum(array),
-															ObjectIdGetDatum(TEXTOID),
-															Int32GetDatum(-1)));
+	Relation	table = capture->trigger->tg_relation;
+	Datum		names;
 	Datum	   *elements;
 	bool	   *nulls;
 	int			n;
 
-	deconstruct_array(names, TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &n);
+	names = OidFunctionCall3(F_ARRAY_IN, CStringGetDatum(array),
+							 ObjectIdGetDatum(TEXTOID), Int32GetDatum(-1));
+	deconstruct_array(DatumGetArrayTypeP(names), TEXTOID, -1, false,
+					  TYPALIGN_INT, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		char	   *name = TextDatumGetCString(elements[i]);
@@ -121,8 +121,7 @@ mark_columns(Capture *capture, const char *array, bool *marks)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of audited table \"%s\" does not exist",
-							name,
-							RelationGetRelationName(capture->trigger->tg_relation)),
+							name, RelationGetRelationName(table)),
 					 errdetail("It was to be left out of the audit log, or masked."),
 					 errhint("Name the columns anew with fraiseql_obs.audit_table().")));
 	}
@@ -135,10 +134,13 @@ marked_names(Capture *capture, const bool *marks)
 	Datum	   *names = palloc(capture->descriptor->natts * sizeof(Datum));
 	int			n = 0;
 
-	for (int column = 0; column < capture->descriptor->natts; column++)
-		if (marks[column])
-			names[n++] = CStringGetTextDatum(NameStr(TupleDescAttr(capture->descriptor,
-																   column)->attname));
+	for (int i = 0; i < capture->descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(capture->descriptor, i);
+
+		if (marks[i])
+			names[n++] = CStringGetTextDatum(NameStr(attribute->attname));
+	}
 	return PointerGetDatum(construct_array(names, n, TEXTOID, -1, false,
 										   TYPALIGN_INT));
 }
@@ -168,8 +170,8 @@ make_mask(Capture *capture)
 static void
 prepare_to_jsonb(Capture *capture)
 {
-	Const	   *row = makeNullConst(capture->trigger->tg_relation->rd_rel->reltype,
-									-1, InvalidOid);
+	Oid			type = capture->trigger->tg_relation->rd_rel->reltype;
+	Const	   *row = makeNullConst(type, -1, InvalidOid);
 
 	fmgr_info(F_TO_JSONB, &capture->to_jsonb);
 	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
@@ -186,10 +188,11 @@ static List *
 key_columns(Relation relation)
 {
 	List	   *columns = NIL;
+	Bitmapset  *key;
 	Relation	index;
 
-	if (bms_is_empty(RelationGetIndexAttrBitmap(relation,
-												INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+	key = RelationGetIndexAttrBitmap(relation, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	if (bms_is_empty(key))
 		return NIL;
 	index = index_open(relation->rd_pkindex, AccessShareLock);
 	for (int i = 0; i < index->rd_index->indnkeyatts; i++)
@@ -294,7 +297,7 @@ bounded_text(const char *string)
 	pg_cryptohash_ctx *hash;
 	StringInfoData bounded;
 
-	if (length <= FOBS_AUDIT_MAX_TEXT)
+	if (length <= AUDIT_MAX_TEXT)
 		return CStringGetTextDatum(string);
 
 	hash = pg_cryptohash_create(PG_SHA256);
@@ -306,7 +309,7 @@ bounded_text(const char *string)
 
 	initStringInfo(&bounded);
 	appendBinaryStringInfo(&bounded, string,
-						   pg_mbcliplen(string, length, FOBS_AUDIT_MAX_TEXT -
+						   pg_mbcliplen(string, length, AUDIT_MAX_TEXT -
 										2 * PG_SHA256_DIGEST_LENGTH - 1));
 	appendStringInfoChar(&bounded, '#');
 	for (int i = 0; i < PG_SHA256_DIGEST_LENGTH; i++)
@@ -370,7 +373,7 @@ logged_document(Capture *capture, Datum document)
 								   capture->hidden);
 	document = DirectFunctionCall2(jsonb_concat, document, capture->mask);
 	size = toast_raw_datum_size(document) - VARHDRSZ;
-	if (size <= FOBS_AUDIT_MAX_DOCUMENT)
+	if (size <= AUDIT_MAX_DOCUMENT)
 		return document;
 	return DirectFunctionCall1(jsonb_in,
 							   CStringGetDatum(psprintf("{\"_truncated\": true, \"bytes\": %zu}",
@@ -412,10 +415,10 @@ static void
 begin_operation(Capture *capture, Operation *operation, const char *name)
 {
 	memset(operation->nulls, true, sizeof(operation->nulls));
-	fobs_operation_set(operation, ARG_OPERATION, CStringGetTextDatum(name));
-	fobs_operation_set(operation, ARG_RESULT, CStringGetTextDatum("success"));
-	fobs_operation_set(operation, ARG_ENTITY_TYPE,
-					   bounded_text(capture->arguments[TRIGGER_ENTITY_TYPE]));
+	fobs_set_value(operation, ARG_OPERATION, CStringGetTextDatum(name));
+	fobs_set_value(operation, ARG_RESULT, CStringGetTextDatum("success"));
+	fobs_set_value(operation, ARG_ENTITY_TYPE,
+				   bounded_text(capture->arguments[TRIGGER_ENTITY_TYPE]));
 }
 
 /* Appends the operation on a row; before or after may be NULL. */
@@ -435,7 +438,7 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 	{
 		if (!changed_columns(capture, before, after, &changed))
 			return;
-		fobs_operation_set(&operation, ARG_CHANGED_FIELDS, changed);
+		fobs_set_value(&operation, ARG_CHANGED_FIELDS, changed);
 	}
 	if (before != NULL)
 		old_document = row_document(capture, before);
@@ -444,21 +447,21 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 
 	/* whose key changes is known by the old one */
 	subject = before != NULL ? old_document : new_document;
-	fobs_operation_set(&operation, ARG_ENTITY_ID, entity_id(capture, subject));
+	fobs_set_value(&operation, ARG_ENTITY_ID, entity_id(capture, subject));
 	if (tenant_column[0] != '\0')
 	{
 		char	   *tenant = field_text(subject, tenant_column);
 
 		if (tenant != NULL)
-			fobs_operation_set(&operation, ARG_TENANT_ID,
-							   bounded_text(tenant));
+			fobs_set_value(&operation, ARG_TENANT_ID,
+						   bounded_text(tenant));
 	}
 	if (before != NULL)
-		fobs_operation_set(&operation, ARG_OLD_DATA,
-						   logged_document(capture, old_document));
+		fobs_set_value(&operation, ARG_OLD_DATA,
+					   logged_document(capture, old_document));
 	if (after != NULL)
-		fobs_operation_set(&operation, ARG_NEW_DATA,
-						   logged_document(capture, new_document));
+		fobs_set_value(&operation, ARG_NEW_DATA,
+					   logged_document(capture, new_document));
 	fobs_audit_append(capture->function, &operation);
 }
 

@@ -223,9 +223,9 @@ default_text(Operation *operation, Argument argument, const char *value)
 
 	if (!operation->nulls[argument] || value == NULL || value[0] == '\0')
 		return;
-	length = pg_mbcliplen(value, strlen(value), FOBS_AUDIT_MAX_TEXT);
-	fobs_operation_set(operation, argument,
-					   PointerGetDatum(cstring_to_text_with_len(value, length)));
+	length = pg_mbcliplen(value, strlen(value), AUDIT_MAX_TEXT);
+	fobs_set_value(operation, argument,
+				   PointerGetDatum(cstring_to_text_with_len(value, length)));
 }
 
 static void
@@ -248,12 +248,16 @@ check_sizes(const Operation *operation)
 	for (int i = 0; i < N_CALLER_ARGUMENTS; i++)
 	{
 		Oid			type = columns[i].type;
+		size_t		limit = AUDIT_MAX_DOCUMENT;
 
 		if (operation->nulls[i] || type == FLOAT8OID || type == TIMESTAMPTZOID)
 			continue;
+		if (i == ARG_ERROR_MESSAGE)
+			limit = AUDIT_MAX_MESSAGE;
+		else if (type == TEXTOID)
+			limit = AUDIT_MAX_TEXT;
 		check_length(i, toast_raw_datum_size(operation->values[i]) - VARHDRSZ,
-					 type == TEXTOID && i != ARG_ERROR_MESSAGE ? FOBS_AUDIT_MAX_TEXT :
-					 i == ARG_ERROR_MESSAGE ? FOBS_AUDIT_MAX_MESSAGE : FOBS_AUDIT_MAX_DOCUMENT);
+					 limit);
 	}
 }
 
@@ -268,7 +272,7 @@ check_result(Operation *operation)
 
 	if (strcmp(result, "error") == 0)
 	{
-		fobs_operation_set(operation, ARG_RESULT, CStringGetTextDatum("failure"));
+		fobs_set_value(operation, ARG_RESULT, CStringGetTextDatum("failure"));
 		return;
 	}
 	for (int i = 0; i < lengthof(results); i++)
@@ -366,8 +370,8 @@ set_digest(Operation *operation)
 		elog(ERROR, "could not compute SHA-256");
 	pg_cryptohash_free(hash);
 
-	fobs_operation_set(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
-	fobs_operation_set(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
+	fobs_set_value(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
+	fobs_set_value(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
 }
 
 /* Sets what is not the caller's to choose, and defaults. */
@@ -382,15 +386,15 @@ complete_operation(Operation *operation)
 	/* the rollups rely on it that a transaction is older than its rows */
 	(void) GetTopTransactionId();
 	now = GetCurrentTimestamp();
-	fobs_operation_set(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
+	fobs_set_value(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
 	if (operation->nulls[ARG_OCCURRED_AT])
-		fobs_operation_set(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));
+		fobs_set_value(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));
 
 	InitFunctionCallInfoData(*address, NULL, 0, InvalidOid, NULL, NULL);
 	value = inet_client_addr(address);
 	operation->nulls[ARG_CLIENT_ADDR] = true;
 	if (!address->isnull)
-		fobs_operation_set(operation, ARG_CLIENT_ADDR, value);
+		fobs_set_value(operation, ARG_CLIENT_ADDR, value);
 
 	default_text(operation, ARG_USER_ID,
 				 fobs_context_setting(FOBS_SOURCE_USER));

@@ -9,9 +9,9 @@
 #define FOBS_AUDIT_LOG_H
 
 /* Bytes of a text that is no message, and of each document, at most */
-#define FOBS_AUDIT_MAX_TEXT		1024
-#define FOBS_AUDIT_MAX_MESSAGE	8192
-#define FOBS_AUDIT_MAX_DOCUMENT (1024 * 1024)
+#define AUDIT_MAX_TEXT		1024
+#define AUDIT_MAX_MESSAGE	8192
+#define AUDIT_MAX_DOCUMENT (1024 * 1024)
 
 /* Arguments of log_operation(), in the order of its declaration */
 typedef enum Argument
@@ -53,7 +53,7 @@ typedef struct Operation
 } Operation;
 
 static inline void
-fobs_operation_set(Operation *operation, Argument argument, Datum value)
+fobs_set_value(Operation *operation, Argument argument, Datum value)
 {
 	operation->values[argument] = value;
 	operation->nulls[argument] = false;

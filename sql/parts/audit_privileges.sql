@@ -68,7 +68,14 @@ BEGIN
         @extschema@.audit_html_chart_of_users, @extschema@.audit_html_style,
         @extschema@.audit_html_totals, @extschema@.audit_html_count_tables,
         @extschema@.audit_report_html, @extschema@.compliance_report_text,
-        @extschema@.compliance_report_csv, @extschema@.compliance_report_html TO %I', role);
+        @extschema@.compliance_report_csv, @extschema@.compliance_report_html,
+        @extschema@.audit_relation, @extschema@.audit_check_window,
+        @extschema@.audit_check_thresholds, @extschema@.audit_statistics,
+        @extschema@.failure_spikes, @extschema@.repeated_denials,
+        @extschema@.audit_begins, @extschema@.new_actors,
+        @extschema@.off_hours, @extschema@.volume_spikes, @extschema@.silence,
+        @extschema@.most_active_users, @extschema@.most_active_entities,
+        @extschema@.slow_operations TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
@@ -99,4 +106,9 @@ REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
     unaudit_table, audit_sources, audit_source_table, audit_result_expression,
     audit_operation_expression, audit_known_sources, audit_cast,
     audit_mapping_expressions, audit_known_expressions, adopt_audit_source,
-    audit_source_of, forget_audit_source, grant_audit_writer, grant_audit_reader FROM PUBLIC;
+    audit_source_of, forget_audit_source,
+    audit_relation, audit_check_window, audit_check_thresholds,
+    audit_statistics, failure_spikes, repeated_denials, audit_begins,
+    new_actors, off_hours, volume_spikes, silence, most_active_users,
+    most_active_entities, slow_operations,
+    grant_audit_writer, grant_audit_reader FROM PUBLIC;

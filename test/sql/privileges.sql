@@ -14,9 +14,7 @@ BEGIN
                 FROM pg_proc WHERE pronamespace = 'fraiseql_obs'::regnamespace
                   AND pronargs = pronargdefaults
                   -- the audit log's have their own test
-                  AND prorettype NOT IN (SELECT oid FROM pg_type
-                                         WHERE typname = 'audit_event')
-                  AND proname !~ '^(audit|create_audit|refresh_audit)_'
+                  AND proname || prosrc !~ 'audit'
                 UNION ALL
                 SELECT format('SELECT FROM fraiseql_obs.%I', relname)
                 FROM pg_class WHERE relnamespace = 'fraiseql_obs'::regnamespace AND relkind = 'v'
