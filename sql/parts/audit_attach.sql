@@ -39,7 +39,8 @@ BEGIN
         @extschema@.audit_add_to_rollups(regclass, text),
         @extschema@.audit_last_id(regclass),
         @extschema@.audit_rebuild_rollups(regclass),
-        @extschema@.refresh_audit_rollups() TO %I', owner);
+        @extschema@.refresh_audit_rollups(),
+        @extschema@.index_audit_partitions() TO %I', owner);
 
     EXECUTE format('SELECT guard_triggers FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))

@@ -391,3 +391,50 @@ END
 $$;
 COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
 'Makes the audit log of this database, or takes one that stands; returns its table';
+
+-- The indexes of users and entities for partitions that have ended, where the
+-- log was made without.  Nobody writes there any more, so that the lock of
+-- CREATE INDEX is in nobody's way; one that is locked is left for the next time.
+CREATE FUNCTION index_audit_partitions()
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '2s'
+SET client_min_messages = warning
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    role_before text := current_setting('role');
+    partition record;
+    indexed bigint := 0;
+BEGIN
+    PERFORM set_config('role',
+        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
+    FOR partition IN
+        SELECT c.oid::regclass AS name, c.relname
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = log
+          AND substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''([^'']+)''\)')::timestamptz
+              < now() - interval '1 hour'
+          AND NOT EXISTS (SELECT FROM pg_index x
+                          WHERE x.indrelid = c.oid AND x.indkey[0] =
+                              (SELECT attnum FROM pg_attribute
+                               WHERE attrelid = c.oid AND attname = 'user_id'))
+        ORDER BY c.relname
+    LOOP
+        BEGIN
+            EXECUTE format('CREATE INDEX %I ON %s (user_id, created_at DESC, id DESC)',
+                           partition.relname || '_user_idx', partition.name);
+            EXECUTE format('CREATE INDEX %I ON %s (entity_type, entity_id, created_at DESC, id DESC)',
+                           partition.relname || '_entity_idx', partition.name);
+            indexed := indexed + 1;
+        EXCEPTION WHEN lock_not_available THEN
+            RAISE WARNING 'partition "%" of the audit log is locked, and not indexed', partition.name;
+        END;
+    END LOOP;
+    PERFORM set_config('role', role_before, true);
+    RETURN indexed;
+END
+$$;
+COMMENT ON FUNCTION index_audit_partitions() IS
+'Builds the indexes of users and entities on partitions of the audit log that have ended and have none; returns on how many';

@@ -120,6 +120,7 @@ INSERT INTO audit_api VALUES
     ('forget_audit_source', 'relation regclass', 'void'),
     ('grant_audit_reader', 'role name', 'void'),
     ('grant_audit_writer', 'role name', 'void'),
+    ('index_audit_partitions', '', 'bigint'),
     ('log_operation', 'operation text, entity_type text = NULL, entity_id text = NULL, result text = ''success'', details jsonb = NULL, user_id text = NULL, tenant_id text = NULL, old_data jsonb = NULL, new_data jsonb = NULL, changed_fields text[] = NULL, sqlstate text = NULL, error_message text = NULL, duration_ms float8 = NULL, occurred_at timestamptz = NULL, request_id text = NULL, trace_id text = NULL, span_id text = NULL, actor_type text = NULL, acting_for text = NULL', 'bigint'),
     ('log_operations', 'events jsonb', 'bigint'),
     ('most_active_entities', '"limit" integer = 10, since timestamptz = (now() - ''1 day''::interval), until timestamptz = now(), tenant_id text = NULL', 'TABLE(entity_type text, entity_id text, operations bigint, users bigint)'),
