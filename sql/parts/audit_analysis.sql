@@ -217,7 +217,8 @@ CREATE FUNCTION new_actors(
     until timestamptz DEFAULT now(),
     lookback interval DEFAULT '90 days',
     min_history interval DEFAULT '7 days',
-    tenant_id text DEFAULT NULL)
+    tenant_id text DEFAULT NULL,
+    "limit" integer DEFAULT 100)
 RETURNS TABLE (user_id text, operation text, first_at timestamptz, n bigint, reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -229,17 +230,18 @@ BEGIN
     PERFORM @extschema@.audit_check_window(since, until);
     PERFORM @extschema@.audit_check_thresholds(jsonb_build_object(
         'lookback', extract(epoch FROM lookback), 'min_history', extract(epoch FROM min_history),
-        'operations', cardinality(operations)));
+        'operations', cardinality(operations), 'limit', "limit"));
     IF begins IS NULL OR begins > since - min_history THEN
         RETURN;
     END IF;
     RETURN QUERY EXECUTE format($query$
-        WITH acts AS (
+        WITH acts AS MATERIALIZED (
             SELECT user_id, operation, min(created_at) AS first_at, count(*) AS n
             FROM %1$s
             WHERE created_at >= $1 AND created_at < $2 AND operation = ANY ($3)
               AND user_id IS NOT NULL AND %2$s
-            GROUP BY user_id, operation)
+            GROUP BY user_id, operation
+            ORDER BY first_at DESC, user_id, operation)
         SELECT a.*, format('first %%s by %%s since %%s', a.operation, a.user_id,
                            to_char(greatest($1 - $4, $5), 'YYYY-MM-DD'))
         FROM acts a
@@ -247,13 +249,13 @@ BEGIN
             SELECT FROM %1$s
             WHERE entries.user_id = a.user_id AND entries.operation = a.operation
               AND created_at < $1 AND created_at >= $1 - $4 AND %2$s)
-        ORDER BY a.first_at DESC, a.user_id, a.operation
+        ORDER BY a.first_at DESC, a.user_id, a.operation LIMIT $6
         $query$, @extschema@.audit_relation(log),
         coalesce('entries.tenant_id = ' || quote_literal(tenant_id), 'true'))
-    USING since, until, operations, lookback, begins;
+    USING since, until, operations, lookback, begins, "limit";
 END
 $$;
-COMMENT ON FUNCTION new_actors(text[], timestamptz, timestamptz, interval, interval, text) IS
+COMMENT ON FUNCTION new_actors(text[], timestamptz, timestamptz, interval, interval, text, integer) IS
 'Users who did a sensitive operation for the first time';
 
 CREATE FUNCTION off_hours(

@@ -33,6 +33,7 @@ CREATE FUNCTION audit_search(
 RETURNS SETOF audit_event
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 ROWS 100
 AS $$
 DECLARE

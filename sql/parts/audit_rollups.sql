@@ -374,6 +374,7 @@ RETURNS TABLE (dimension text, bucket timestamptz, key text, result text,
                n bigint, live boolean)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $$
 DECLARE
@@ -462,6 +463,7 @@ CREATE FUNCTION audit_actor_counts(
 RETURNS TABLE (user_id text, n bigint, failed bigint, denied bigint)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 SET timezone = 'UTC'
 AS $$
 DECLARE
