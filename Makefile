@@ -5,6 +5,8 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_door.o \
+	src/audit_guard.o \
 	src/audit_log.o \
 	src/collector.o \
 	src/conditions.o \
@@ -51,6 +53,7 @@ REGRESS = \
 	audit_log \
 	audit_capture \
 	audit_capture_refused \
+	audit_guard \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
