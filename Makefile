@@ -5,9 +5,12 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_databases.o \
 	src/audit_door.o \
 	src/audit_guard.o \
+	src/audit_launcher.o \
 	src/audit_log.o \
+	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \

@@ -91,8 +91,6 @@ static Oid	not_guarded[KNOWN];
 
 static object_access_hook_type prev_object_access = NULL;
 
-PG_FUNCTION_INFO_V1(fraiseql_obs_audit_announce);
-
 /* A relation has changed, or (InvalidOid) any may have. */
 static void
 relation_changed(Datum arg, Oid relid)
@@ -512,19 +510,11 @@ fobs_object_access(ObjectAccessType access, Oid class, Oid object, int part,
 		prev_object_access(access, class, object, part, arg);
 }
 
-/*
- * audit_announce() returns void
- *
- * Has every process read the registry anew once this transaction has
- * committed.
- */
-Datum
-fraiseql_obs_audit_announce(PG_FUNCTION_ARGS)
+/* Is there an active log in this database?  Inside of a transaction. */
+bool
+fobs_audit_guard_log_is_active(void)
 {
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-
-	CacheInvalidateRelcacheByRelid(get_relname_relid(REGISTRY_NAME, schema));
-	PG_RETURN_VOID();
+	return guard_is_active();
 }
 
 /* Puts the guard's hook in front of those that are there. */

@@ -85,6 +85,11 @@ extern int no_such_variable
 #define TransamVariables ShmemVariableCache
 #endif
 
+/* 16 has one function for whose an object is */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)
+#endif
+
 /* 16 says by what a backend's entry is found; the index starts at 1 */
 #if PG_VERSION_NUM < 160000
 #define pgstat_get_local_beentry_by_index(i) \

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 
 #include "audit_guard.h"
+#include "audit_worker.h"
 #include "context.h"
 #include "guc.h"
 
@@ -318,6 +319,16 @@ fobs_guc_init(void)
 							 NULL,
 							 &fobs_audit_guard, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.audit_worker",
+							 "Enables the background workers that keep audit logs.",
+							 NULL,
+							 &fobs_audit_worker, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.audit_seal_interval",
+							"Sets how often new rows of an audit log are sealed.",
+							NULL,
+							&fobs_audit_seal_interval_s, 10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

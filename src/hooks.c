@@ -70,6 +70,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit_databases.h"
 #include "audit_door.h"
 #include "audit_guard.h"
 #include "compat.h"
@@ -1054,14 +1055,18 @@ call_next_ProcessUtility(PROCESS_UTILITY_PARAMS)
 		standard_ProcessUtility(PROCESS_UTILITY_ARGS);
 }
 
-/* Calls it, unless the audit log's guard refuses the statement. */
+/*
+ * Calls it, unless the audit log's guard refuses the statement.  What wants a
+ * database for itself has the audit log's worker out of it.
+ */
 static void
 call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 {
 	int			doors_before = fobs_audit_doors;
 	int			doors = fobs_audit_guard_utility(pstmt->utilityStmt);
+	Oid			vacated = fobs_audit_databases_vacate(pstmt->utilityStmt);
 
-	if (likely(doors == doors_before))
+	if (likely(doors == doors_before && !OidIsValid(vacated)))
 	{
 		call_next_ProcessUtility(PROCESS_UTILITY_ARGS);
 		return;
@@ -1074,6 +1079,8 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	PG_FINALLY();
 	{
 		fobs_audit_doors = doors_before;
+		if (OidIsValid(vacated))
+			fobs_audit_databases_readmit(vacated);
 	}
 	PG_END_TRY();
 }

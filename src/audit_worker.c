@@ -1,0 +1,228 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit_worker.c
+ *	  The process that keeps the audit log of a database.
+ *
+ * A background worker that does, in turns, what else somebody would have to
+ * call by hand or by cron: functions in SQL, each in a transaction of its own.
+ * One that fails is reported to the server log and tried again when it is next
+ * due.  Nothing is kept here: what has been done stands in the tables beside
+ * the log, so a worker may end at any moment.
+ *
+ * It ends when there is no active log, when the setting "audit_worker" is
+ * off, and at SIGTERM: whoever drops the database, shuts the server down or
+ * terminates it need not wait, as what is being executed is cancelled.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "audit_databases.h"
+#include "audit_guard.h"
+#include "audit_worker.h"
+#include "compat.h"
+
+#define UPKEEP_S		60
+
+int			fobs_audit_seal_interval_s;
+
+/* SIGTERM may cancel what is being executed */
+static volatile sig_atomic_t cancellable = false;
+
+/* SIGTERM: end, and do not wait for what is being executed. */
+static void
+handle_sigterm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	if (cancellable)
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/*
+ * What a database or role sets for its sessions is not meant for us: nothing
+ * may time out, or be read-only.  We observe, and are not observed.
+ */
+static void
+set_up_session(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"session_replication_role", "origin"},
+		{"client_min_messages", "warning"},
+		{"fraiseql_obs.enabled", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i].name, settings[i].value,
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* A transaction has failed: reports why, unless it is we who cancelled it. */
+static void
+recover(void)
+{
+	HOLD_INTERRUPTS();
+	if (!ShutdownRequestPending)
+		EmitErrorReport();
+	AbortOutOfAnyTransaction();
+	FlushErrorState();
+	MemoryContextSwitchTo(TopMemoryContext);
+	QueryCancelPending = false;
+	RESUME_INTERRUPTS();
+}
+
+static void
+begin_transaction(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Executes a query in a transaction of its own. */
+static void
+execute(const char *query)
+{
+	cancellable = true;
+	PG_TRY();
+	{
+		begin_transaction(query);
+		SPI_connect();
+		if (SPI_execute(query, false, 0) < 0)
+			elog(ERROR, "SPI_execute failed: %s",
+				 SPI_result_code_string(SPI_result));
+		SPI_finish();
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		recover();
+		pgstat_report_activity(STATE_IDLE, NULL);
+	}
+	PG_END_TRY();
+	cancellable = false;
+}
+
+/* Is there an audit log to keep? */
+static bool
+has_active_log(void)
+{
+	bool		active;
+
+	begin_transaction("looking for an audit log");
+	active = fobs_audit_guard_log_is_active();
+	end_transaction();
+	return active;
+}
+
+/* Ends, so that the launcher starts a worker again or not. */
+static void
+end_worker(bool for_good)
+{
+	fobs_audit_databases_leave(for_good);
+	proc_exit(0);
+}
+
+static void
+wait_until(TimestampTz due)
+{
+	long		ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													 due);
+
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/* Is it time?  Then says when it is the next time. */
+static bool
+is_due(TimestampTz *due, int interval_s)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = now + interval_s * USECS_PER_SEC;
+
+	/* the interval may have been made shorter */
+	if (*due > now && *due <= next)
+		return false;
+	*due = next;
+	return true;
+}
+
+/* The worker's process */
+void
+fraiseql_obs_audit_worker_main(Datum database)
+{
+	TimestampTz seal_due = 0;
+	TimestampTz upkeep_due = 0;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, handle_sigterm);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(database),
+											  InvalidOid, 0);
+	pgstat_report_appname("fraiseql_obs audit worker");
+	set_up_session();
+	if (!has_active_log() ||
+		!fobs_audit_databases_enter(DatumGetObjectId(database)))
+		proc_exit(0);
+
+	while (!ShutdownRequestPending && fobs_audit_worker)
+	{
+		if (!has_active_log())
+			end_worker(true);
+		if (is_due(&seal_due, fobs_audit_seal_interval_s))
+			execute("SELECT fraiseql_obs.refresh_audit_rollups()");
+		if (is_due(&upkeep_due, UPKEEP_S))
+			execute("SELECT fraiseql_obs.index_audit_partitions()");
+		wait_until(Min(seal_due, upkeep_due));
+	}
+	end_worker(false);
+}
