@@ -299,6 +299,8 @@ SELECT bag_eq(
     $$VALUES
       ('fraiseql_obs.audit_guard', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.audit_log_retention', 'sighup', 'integer', '129600'),
+      ('fraiseql_obs.audit_seal_interval', 'sighup', 'integer', '10'),
+      ('fraiseql_obs.audit_worker', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),
