@@ -40,6 +40,14 @@ PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
+# What signs checkpoints is a module of its own, where OpenSSL is.
+ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
+MODULES = src/fraiseql_obs_sign
+src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
+else
+$(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))
+endif
+
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
 	audit_read audit_rollups audit_report audit_report_forms audit_analysis \
