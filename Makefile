@@ -5,7 +5,10 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_drain.o \
 	src/audit_log.o \
+	src/audit_payload.o \
+	src/audit_ring.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -36,7 +39,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
+SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql

@@ -17,6 +17,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -50,6 +51,7 @@ shmem_request(void)
 	fobs_slowlog_shmem_request();
 	fobs_context_shmem_request();
 	fobs_metrics_shmem_request();
+	fobs_audit_ring_shmem_request();
 }
 
 static void
@@ -67,6 +69,7 @@ shmem_startup(void)
 	fobs_slowlog_shmem_startup();
 	fobs_context_shmem_startup();
 	fobs_metrics_shmem_startup();
+	fobs_audit_ring_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
