@@ -7,9 +7,12 @@ OBJS = \
 	src/audit_capture.o \
 	src/audit_databases.o \
 	src/audit_door.o \
+	src/audit_drain.o \
 	src/audit_guard.o \
 	src/audit_launcher.o \
 	src/audit_log.o \
+	src/audit_payload.o \
+	src/audit_ring.o \
 	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
@@ -49,7 +52,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
+SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql

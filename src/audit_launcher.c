@@ -34,12 +34,17 @@
 #include "utils/wait_event.h"
 
 #include "audit_databases.h"
+#include "audit_ring.h"
 #include "audit_worker.h"
 #include "compat.h"
 
 #define LIBRARY_NAME	"fraiseql_obs"
 #define RESTART_MS		5000
 #define RESTART_S		(RESTART_MS / 1000)
+
+/* How often to look whether a worker has come so far, and what to tidy up */
+#define BUSY_MS			200
+#define TIDY_MS			60000
 
 bool		fobs_audit_worker = true;
 
@@ -76,10 +81,14 @@ fobs_audit_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/* Every database that can be connected to is to be looked into. */
-static void
-list_databases(void)
+/*
+ * The databases that there are, or those that can be connected to, in
+ * TopMemoryContext
+ */
+static List *
+list_databases(bool connectable)
 {
+	List	   *databases = NIL;
 	Relation	relation;
 	TableScanDesc scan;
 	HeapTuple	tuple;
@@ -93,15 +102,34 @@ list_databases(void)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (!database->datallowconn)
+		if (connectable && !database->datallowconn)
 			continue;
 		outer = MemoryContextSwitchTo(TopMemoryContext);
-		unseen = lappend_oid(unseen, database->oid);
+		databases = lappend_oid(databases, database->oid);
 		MemoryContextSwitchTo(outer);
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
+	return databases;
+}
+
+/* Frees what the ring has of databases that were dropped. */
+static void
+tidy_ring(void)
+{
+	uint64		mark = fobs_audit_ring_mark();
+	List	   *databases = list_databases(false);
+	Oid		   *oids = MemoryContextAlloc(TopMemoryContext,
+										  list_length(databases) * sizeof(Oid));
+	ListCell   *cell;
+	int			n = 0;
+
+	foreach(cell, databases)
+		oids[n++] = lfirst_oid(cell);
+	(void) fobs_audit_ring_keep_databases(mark, oids, n);
+	pfree(oids);
+	list_free(databases);
 }
 
 /* The name of a database, or NULL if there is none; in TopMemoryContext. */
@@ -258,17 +286,18 @@ fraiseql_obs_audit_launcher_main(Datum arg)
 	before_shmem_exit(end_launcher, (Datum) 0);
 	fobs_audit_databases_set_launcher(MyLatch);
 
-	list_databases();
+	unseen = list_databases(true);
 	while (!ShutdownRequestPending)
 	{
 		bool		busy = fobs_audit_worker && start_workers();
 
 		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_EXIT_ON_PM_DEATH |
-						 (busy ? WL_TIMEOUT : 0),
-						 busy ? 200 : -1, PG_WAIT_EXTENSION);
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 busy ? BUSY_MS : TIDY_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
+		if (!busy)
+			tidy_ring();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;

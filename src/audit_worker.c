@@ -18,6 +18,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -34,11 +35,17 @@
 #include "utils/wait_event.h"
 
 #include "audit_databases.h"
+#include "audit_door.h"
 #include "audit_guard.h"
+#include "audit_ring.h"
 #include "audit_worker.h"
 #include "compat.h"
 
 #define UPKEEP_S		60
+
+/* How long we wait for sessions that end, once we are to end ourselves */
+#define LEAVE_MS		2000
+#define LEAVE_STEP_MS	20
 
 int			fobs_audit_seal_interval_s;
 
@@ -100,6 +107,7 @@ recover(void)
 	FlushErrorState();
 	MemoryContextSwitchTo(TopMemoryContext);
 	QueryCancelPending = false;
+	pgstat_report_activity(STATE_IDLE, NULL);
 	RESUME_INTERRUPTS();
 }
 
@@ -113,19 +121,30 @@ begin_transaction(const char *activity)
 }
 
 static void
-end_transaction(void)
+finish_transaction(void)
 {
-	PopActiveSnapshot();
 	CommitTransactionCommand();
 	pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* Executes a query in a transaction of its own. */
 static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	finish_transaction();
+}
+
+/*
+ * Executes a query in a transaction of its own.  Returns the number that it
+ * yields, or 0 if that is none; -1 if it fails.
+ */
+static int64
 execute(const char *query)
 {
-	cancellable = true;
+	volatile int64 result = 0;
+
+	cancellable = !ShutdownRequestPending;
 	PG_TRY();
 	{
 		begin_transaction(query);
@@ -133,16 +152,26 @@ execute(const char *query)
 		if (SPI_execute(query, false, 0) < 0)
 			elog(ERROR, "SPI_execute failed: %s",
 				 SPI_result_code_string(SPI_result));
+		if (SPI_processed > 0 &&
+			SPI_gettypeid(SPI_tuptable->tupdesc, 1) == INT8OID)
+		{
+			bool		isnull;
+
+			result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+												 SPI_tuptable->tupdesc, 1,
+												 &isnull));
+		}
 		SPI_finish();
 		end_transaction();
 	}
 	PG_CATCH();
 	{
 		recover();
-		pgstat_report_activity(STATE_IDLE, NULL);
+		result = -1;
 	}
 	PG_END_TRY();
 	cancellable = false;
+	return result;
 }
 
 /* Is there an audit log to keep? */
@@ -155,6 +184,43 @@ has_active_log(void)
 	active = fobs_audit_guard_log_is_active();
 	end_transaction();
 	return active;
+}
+
+/* Writes what there is of operations that were rolled back. */
+static void
+drain_ring(void)
+{
+	while (execute("SELECT fraiseql_obs.audit_drain_ring()") > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ShutdownRequestPending)
+			break;
+	}
+}
+
+/*
+ * The server is being shut down, or somebody has us end: the sessions of this
+ * database may be ending, too, and what they leave is written, if it comes
+ * soon.
+ */
+static void
+take_leave(void)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   LEAVE_MS);
+
+	do
+	{
+		if (execute("SELECT fraiseql_obs.audit_drain_ring()") > 0)
+			continue;
+		if (fobs_audit_ring_unsettled() == 0)
+			break;
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 LEAVE_STEP_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	} while (GetCurrentTimestamp() < deadline);
+	(void) execute("SELECT fraiseql_obs.audit_announce_stop()");
 }
 
 /* Ends, so that the launcher starts a worker again or not. */
@@ -214,15 +280,19 @@ fraiseql_obs_audit_worker_main(Datum database)
 		!fobs_audit_databases_enter(DatumGetObjectId(database)))
 		proc_exit(0);
 
+	(void) fobs_audit_ring_set_drainer(MyLatch);
+	(void) execute("SELECT fraiseql_obs.audit_announce_start()");
 	while (!ShutdownRequestPending && fobs_audit_worker)
 	{
 		if (!has_active_log())
 			end_worker(true);
+		drain_ring();
 		if (is_due(&seal_due, fobs_audit_seal_interval_s))
-			execute("SELECT fraiseql_obs.refresh_audit_rollups()");
+			(void) execute("SELECT fraiseql_obs.refresh_audit_rollups()");
 		if (is_due(&upkeep_due, UPKEEP_S))
-			execute("SELECT fraiseql_obs.index_audit_partitions()");
+			(void) execute("SELECT fraiseql_obs.index_audit_partitions()");
 		wait_until(Min(seal_due, upkeep_due));
 	}
+	take_leave();
 	end_worker(false);
 }

@@ -80,6 +80,11 @@ extern int no_such_variable
 #define MyProcNumber (MyProc->pgprocno)
 #endif
 
+/* 17 lets a module name what it waits for */
+#if PG_VERSION_NUM < 170000
+#define WaitEventExtensionNew(name) PG_WAIT_EXTENSION
+#endif
+
 /* 17 renamed the variables about transaction identifiers */
 #if PG_VERSION_NUM < 170000
 #define TransamVariables ShmemVariableCache

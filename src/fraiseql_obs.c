@@ -20,6 +20,7 @@
 #include "audit_databases.h"
 #include "audit_guard.h"
 #include "audit_worker.h"
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -54,6 +55,7 @@ shmem_request(void)
 	fobs_context_shmem_request();
 	fobs_metrics_shmem_request();
 	fobs_audit_databases_shmem_request();
+	fobs_audit_ring_shmem_request();
 }
 
 static void
@@ -72,6 +74,7 @@ shmem_startup(void)
 	fobs_context_shmem_startup();
 	fobs_metrics_shmem_startup();
 	fobs_audit_databases_shmem_startup();
+	fobs_audit_ring_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -106,7 +106,7 @@ read_key(const char *key_file)
 }
 
 static bool
-sign(EVP_PKEY *key, const char *text, FobsSignature *result)
+sign(EVP_PKEY * key, const char *text, FobsSignature *result)
 {
 	size_t		signature_size = sizeof(result->signature);
 	size_t		key_size = sizeof(result->public_key);

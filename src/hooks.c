@@ -73,6 +73,7 @@
 #include "audit_databases.h"
 #include "audit_door.h"
 #include "audit_guard.h"
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -1005,6 +1006,7 @@ error_sent(int sqlstate)
 typedef enum UtilityKind
 {
 	UTILITY_COUNTED,
+	UTILITY_TRANSACTION,		/* transaction control */
 	UTILITY_TRANSPARENT,		/* not counted; what it runs is as if alone */
 	UTILITY_SUPPRESSED			/* not counted, nor what it runs */
 } UtilityKind;
@@ -1032,6 +1034,7 @@ utility_kind(Node *parsetree)
 	switch (nodeTag(parsetree))
 	{
 		case T_TransactionStmt:
+			return UTILITY_TRANSACTION;
 		case T_VariableSetStmt:
 		case T_DiscardStmt:
 		case T_PrepareStmt:
@@ -1104,6 +1107,22 @@ call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 }
 
 /*
+ * Transaction control is not counted, but tells the audit log's operations what
+ * becomes of them.
+ */
+static void
+call_transaction_control(PROCESS_UTILITY_PARAMS)
+{
+	TransactionStmtKind kind = ((TransactionStmt *) pstmt->utilityStmt)->kind;
+
+	fobs_errors_forget();
+	call_ProcessUtility(PROCESS_UTILITY_ARGS);
+	if (kind == TRANS_STMT_COMMIT_PREPARED ||
+		kind == TRANS_STMT_ROLLBACK_PREPARED)
+		fobs_audit_ring_wake();
+}
+
+/*
  * The query identifier of a utility statement.  An extension that was loaded
  * after us may have set it to 0 to tell those below not to count it, which is
  * not meant for us; the server reported it before.
@@ -1143,6 +1162,11 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	StatementText tag;
 	Statement	statement;
 
+	if (kind == UTILITY_TRANSACTION)
+	{
+		call_transaction_control(PROCESS_UTILITY_ARGS);
+		return;
+	}
 	/* parts of a larger utility statement have no identifier of their own */
 	if (kind == UTILITY_TRANSPARENT || (!toplevel && queryid == 0))
 	{
