@@ -5,6 +5,7 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_encoding.o \
 	src/audit_log.o \
 	src/collector.o \
 	src/conditions.o \
@@ -17,6 +18,7 @@ OBJS = \
 	src/histogram.o \
 	src/hooks.o \
 	src/label.o \
+	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
 	src/queries.o \
