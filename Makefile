@@ -5,7 +5,9 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_door.o \
 	src/audit_encoding.o \
+	src/audit_guard.o \
 	src/audit_log.o \
 	src/collector.o \
 	src/conditions.o \
@@ -53,6 +55,7 @@ REGRESS = \
 	audit_log \
 	audit_capture \
 	audit_capture_refused \
+	audit_guard \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \

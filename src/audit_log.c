@@ -6,9 +6,9 @@
  * The log is an ordinary table, made by create_audit_log().  log_operation()
  * appends a row with the rights of the table's owner, so that the callers need
  * no right on it, and sets what callers may not choose: time, transaction,
- * role, address and digest.  While it does, the door is open; the triggers of
- * the log (audit_guard) refuse every other INSERT, and each UPDATE, DELETE and
- * TRUNCATE.
+ * role, address and digest.  While it does, a door is open (audit_door.c); the
+ * triggers of the log (audit_guard) refuse every other INSERT, each UPDATE but
+ * that of an erasure, and each DELETE and TRUNCATE.
  *
  * All state is this process's: the plan of the INSERT, until the log or
  * something about its partitions changes, and the time up to which a partition
@@ -40,6 +40,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit_door.h"
 #include "audit_encoding.h"
 #include "audit_log.h"
 #include "compat.h"
@@ -105,9 +106,6 @@ static Oid	insert_plan_log = InvalidOid;
 /* There is a partition for times from the first to before the second */
 static TimestampTz partition_from = 0;
 static TimestampTz partition_until = 0;
-
-/* The INSERT that runs is ours */
-static bool door_open = false;
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_log_operation);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_guard);
@@ -359,6 +357,7 @@ ensure_partition(Oid caller, TimestampTz now)
 	if (now >= partition_from && now < partition_until)
 		return;
 	function = extension_function(caller, "audit_ensure_partition", 1, types);
+	fobs_audit_doors |= FOBS_DOOR_KEEP;
 	until = OidFunctionCall1(function, TimestampTzGetDatum(now));
 	partition_until = DatumGetTimestampTz(until);
 	partition_from = now;
@@ -369,7 +368,7 @@ static int64
 append(Oid caller, Operation *operation)
 {
 	char		nulls[N_ARGUMENTS];
-	bool		was_open = door_open;
+	int			doors_before = fobs_audit_doors;
 	bool		isnull;
 	int64		id;
 
@@ -381,11 +380,11 @@ append(Oid caller, Operation *operation)
 	prepare_insert();
 	for (int i = 0; i < N_ARGUMENTS; i++)
 		nulls[i] = operation->nulls[i] ? 'n' : ' ';
-	door_open = true;
+	fobs_audit_doors = doors_before | FOBS_DOOR_APPEND;
 	if (SPI_execute_plan(insert_plan, operation->values, nulls, false, 0) !=
 		SPI_OK_INSERT_RETURNING || SPI_processed != 1)
 		elog(ERROR, "could not append to the audit log");
-	door_open = was_open;
+	fobs_audit_doors = doors_before;
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 									 SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
@@ -399,7 +398,7 @@ append(Oid caller, Operation *operation)
 int64
 fobs_audit_append(Oid caller, Operation *operation)
 {
-	bool		was_open = door_open;
+	int			doors_before = fobs_audit_doors;
 	Oid			save_userid;
 	int			save_sec_context;
 	int64		id;
@@ -416,7 +415,7 @@ fobs_audit_append(Oid caller, Operation *operation)
 	}
 	PG_FINALLY();
 	{
-		door_open = was_open;
+		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
 	SetUserIdAndSecContext(save_userid, save_sec_context);
@@ -449,8 +448,8 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 /*
  * audit_guard() returns trigger
  *
- * Lets pass what log_operation() inserts, and raises insufficient_privilege
- * for everything else.
+ * Lets pass what log_operation() inserts and erase_audit_details() erases, and
+ * raises insufficient_privilege for everything else.
  */
 Datum
 fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)
@@ -464,8 +463,11 @@ fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager",
 						"audit_guard")));
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	if (insert && door_open)
+	if (insert && (fobs_audit_doors & FOBS_DOOR_APPEND))
 		PG_RETURN_POINTER(trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		(fobs_audit_doors & FOBS_DOOR_ERASE))
+		PG_RETURN_POINTER(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("audit log is append-only"),

@@ -17,6 +17,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "audit_guard.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -85,4 +86,5 @@ _PG_init(void)
 	shmem_startup_hook = shmem_startup;
 
 	fobs_hooks_install();
+	fobs_audit_guard_install();
 }

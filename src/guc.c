@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "audit_guard.h"
 #include "context.h"
 #include "guc.h"
 
@@ -312,6 +313,11 @@ fobs_guc_init(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 	define_audit_log_retention();
+	DefineCustomBoolVariable("fraiseql_obs.audit_guard",
+							 "Enables that the audit log is append-only for superusers, too.",
+							 NULL,
+							 &fobs_audit_guard, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

@@ -40,7 +40,11 @@ BEGIN
         @extschema@.audit_last_id(regclass),
         @extschema@.audit_rebuild_rollups(regclass),
         @extschema@.refresh_audit_rollups(),
-        @extschema@.index_audit_partitions() TO %I', owner);
+        @extschema@.index_audit_partitions(),
+        @extschema@.audit_do_refresh_audit_rollups(),
+        @extschema@.audit_do_index_audit_partitions(),
+        @extschema@.audit_do_adopt_audit_source(regclass, jsonb),
+        @extschema@.audit_do_forget_audit_source(regclass) TO %I', owner);
 
     EXECUTE format('SELECT guard_triggers FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
@@ -65,6 +69,32 @@ $$;
 COMMENT ON FUNCTION audit_attach(regclass) IS
 'Gives the tables of an audit log the grants and triggers that they have of this extension';
 
+-- Every process looks anew whether there is a log to guard, and the worker
+-- whether there is one to keep, when this transaction has committed.
+CREATE FUNCTION audit_announce()
+RETURNS void
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_announce'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_announce() IS
+'Tells all processes that the registry of the audit log has changed';
+
+CREATE FUNCTION audit_activate()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE @extschema@.audit_registry r
+    SET system_identifier = c.system_identifier, database_oid = d.oid
+    FROM pg_control_system() c, pg_database d
+    WHERE d.datname = current_database()
+      AND (r.system_identifier, r.database_oid) IS DISTINCT FROM (c.system_identifier, d.oid);
+    PERFORM @extschema@.audit_announce();
+END
+$$;
+COMMENT ON FUNCTION audit_activate() IS
+'Has the audit log of this database guarded and kept from now on';
+
 -- A log that stood before the extension was created, as after DROP EXTENSION,
 -- is found again.  Not every table of that name is believed: an ordinary user
 -- may have made it to be told what others do.
@@ -83,8 +113,9 @@ BEGIN
            OR o.oid = (SELECT datdba FROM pg_database
                        WHERE datname = current_database()));
     IF cardinality(found) = 1 THEN
-        INSERT INTO @extschema@.audit_registry VALUES (found[1]);
+        INSERT INTO @extschema@.audit_registry (schema_name) VALUES (found[1]);
         PERFORM @extschema@.audit_attach(@extschema@.audit_log());
+        PERFORM @extschema@.audit_activate();
     END IF;
 END
 $$;

@@ -11,13 +11,17 @@
 --
 
 -- Which schema has the audit log.  Of two databases of a restored dump both
--- know it, because pg_dump takes this table's row along.
+-- know it, because pg_dump takes this table's row along.  But only in the
+-- database that the row names the log is active, which means guarded against
+-- everybody, and sealed: what is being restored must not be.
 CREATE TABLE audit_registry (
     schema_name name NOT NULL,
+    system_identifier bigint,
+    database_oid oid,
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton)
 );
 COMMENT ON TABLE audit_registry IS
-'The schema that holds the audit log';
+'The schema that holds the audit log, and where it is active';
 SELECT pg_catalog.pg_extension_config_dump('audit_registry', '');
 
 CREATE TYPE audit_event AS (
@@ -229,6 +233,20 @@ CREATE FUNCTION create_audit_log(
     guard_triggers boolean DEFAULT true,
     distribute_by name DEFAULT NULL)
 RETURNS regclass
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
+'Makes the audit log of this database, or takes one that stands; returns its table';
+
+CREATE FUNCTION audit_do_create_audit_log(
+    schema name,
+    owner name,
+    retention interval,
+    indexes text,
+    tenant_isolation boolean,
+    guard_triggers boolean,
+    distribute_by name)
+RETURNS regclass
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -269,9 +287,10 @@ BEGIN
        AND coalesce(here, schema) = schema
     THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
-        INSERT INTO @extschema@.audit_registry VALUES (schema)
+        INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
         PERFORM @extschema@.audit_attach(log);
+        PERFORM @extschema@.audit_activate();
         RETURN log;
     END IF;
     IF here IS NOT NULL AND here <> schema
@@ -379,23 +398,31 @@ BEGIN
     END IF;
 
     DELETE FROM @extschema@.audit_registry;
-    INSERT INTO @extschema@.audit_registry VALUES (schema);
+    INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema);
     PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_attach(log);
     FOR i IN 0 .. CASE unit WHEN 'day' THEN 7 ELSE 2 END LOOP
         PERFORM @extschema@.audit_ensure_partition(
             clock_timestamp() + i * ('1 ' || unit)::interval);
     END LOOP;
+    PERFORM @extschema@.audit_activate();
     RETURN log;
 END
 $$;
-COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
-'Makes the audit log of this database, or takes one that stands; returns its table';
+COMMENT ON FUNCTION audit_do_create_audit_log(name, name, interval, text, boolean, boolean, name) IS
+'What create_audit_log() does';
 
 -- The indexes of users and entities for partitions that have ended, where the
 -- log was made without.  Nobody writes there any more, so that the lock of
 -- CREATE INDEX is in nobody's way; one that is locked is left for the next time.
 CREATE FUNCTION index_audit_partitions()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION index_audit_partitions() IS
+'Builds the indexes of users and entities on partitions of the audit log that have ended and have none; returns on how many';
+
+CREATE FUNCTION audit_do_index_audit_partitions()
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -436,5 +463,5 @@ BEGIN
     RETURN indexed;
 END
 $$;
-COMMENT ON FUNCTION index_audit_partitions() IS
-'Builds the indexes of users and entities on partitions of the audit log that have ended and have none; returns on how many';
+COMMENT ON FUNCTION audit_do_index_audit_partitions() IS
+'What index_audit_partitions() does';

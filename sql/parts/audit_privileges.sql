@@ -81,35 +81,17 @@ $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
 'Lets a role read the audit log, as far as its row security allows';
 
-REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
-    audit_dress_partition, audit_ensure_partition, audit_attach,
-    audit_tenant_condition, create_audit_log, log_operation, log_operations,
-    index_audit_partitions, audit_partition_bounds, audit_search, audit_condition,
-    recent_operations,
-    by_user, by_entity, by_operation, by_request, failed_operations,
-    audit_create_rollups, audit_snapshot, audit_is_native, audit_tail_condition,
-    audit_add_to_rollups, audit_last_id, audit_rebuild_rollups,
-    refresh_audit_rollups, audit_uncounted_rows, audit_dimension_columns,
-    audit_tally, audit_counts,
-    audit_actor_counts, audit_profile_days, audit_check_period, audit_by_key,
-    audit_entries, audit_accesses, audit_retention, audit_coverage,
-    audit_results, audit_report, audit_report_made, compliance_report,
-    audit_number, audit_moment, audit_result_counts, audit_report_tables,
-    audit_report_facts, audit_report_lists, audit_text_line,
-    audit_text_heading, audit_text_value, audit_report_text, audit_csv_value,
-    audit_report_csv, audit_html, audit_html_table, audit_html_counts,
-    audit_html_facts, audit_html_list, audit_chart_series, audit_chart_legend,
-    audit_chart_bars, audit_html_chart_by_day, audit_html_chart_of_users,
-    audit_html_style, audit_html_totals, audit_html_count_tables,
-    audit_report_html, compliance_report_text, compliance_report_csv,
-    compliance_report_html,
-    audit_capture, audit_check_table, audit_check_columns, audit_table,
-    unaudit_table, audit_sources, audit_source_table, audit_result_expression,
-    audit_operation_expression, audit_known_sources, audit_cast,
-    audit_mapping_expressions, audit_known_expressions, adopt_audit_source,
-    audit_source_of, forget_audit_source,
-    audit_relation, audit_check_window, audit_check_thresholds,
-    audit_statistics, failure_spikes, repeated_denials, audit_begins,
-    new_actors, off_hours, volume_spikes, silence, most_active_users,
-    most_active_entities, slow_operations,
-    grant_audit_writer, grant_audit_reader FROM PUBLIC;
+-- Whatever the extension has is for those alone whom it was granted to.
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
+          AND d.deptype = 'e' AND e.extname = 'fraiseql_obs'
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
+    END LOOP;
+END
+$$;

@@ -264,6 +264,13 @@ COMMENT ON FUNCTION audit_rebuild_rollups(regclass) IS
 
 CREATE FUNCTION refresh_audit_rollups()
 RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION refresh_audit_rollups() IS
+'Adds what is new in the audit log to its rollups; returns how many rows';
+
+CREATE FUNCTION audit_do_refresh_audit_rollups()
+RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -311,8 +318,8 @@ BEGIN
     RETURN added;
 END
 $$;
-COMMENT ON FUNCTION refresh_audit_rollups() IS
-'Adds what is new in the audit log to its rollups; returns how many rows';
+COMMENT ON FUNCTION audit_do_refresh_audit_rollups() IS
+'What refresh_audit_rollups() does';
 
 -- The rows of a period ($1 to $4) that are to be counted one by one: those
 -- before and after the part that the rollups answer for ($2 to $3), the tail in

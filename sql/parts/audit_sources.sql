@@ -263,6 +263,13 @@ COMMENT ON FUNCTION audit_known_expressions(regclass) IS
 
 CREATE FUNCTION adopt_audit_source(relation regclass, mapping jsonb DEFAULT NULL)
 RETURNS regclass
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
+'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
+
+CREATE FUNCTION audit_do_adopt_audit_source(relation regclass, mapping jsonb)
+RETURNS regclass
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -318,8 +325,8 @@ BEGIN
     RETURN source;
 END
 $$;
-COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
-'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
+COMMENT ON FUNCTION audit_do_adopt_audit_source(regclass, jsonb) IS
+'What adopt_audit_source() does';
 
 -- The view over a table, if it is adopted
 CREATE FUNCTION audit_source_of(relation regclass)
@@ -336,7 +343,14 @@ COMMENT ON FUNCTION audit_source_of(regclass) IS
 
 CREATE FUNCTION forget_audit_source(relation regclass)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE STRICT;
+COMMENT ON FUNCTION forget_audit_source(regclass) IS
+'Ends what adopt_audit_source() began; the table stays as it is';
+
+CREATE FUNCTION audit_do_forget_audit_source(relation regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -349,5 +363,5 @@ BEGIN
     EXECUTE format('DROP VIEW %s', source);
 END
 $$;
-COMMENT ON FUNCTION forget_audit_source(regclass) IS
-'Ends what adopt_audit_source() began; the table stays as it is';
+COMMENT ON FUNCTION audit_do_forget_audit_source(regclass) IS
+'What forget_audit_source() does';

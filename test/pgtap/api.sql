@@ -31,8 +31,10 @@ CREATE TEMP TABLE audit_api (name text, args text, result text);
 INSERT INTO audit_api VALUES
     ('adopt_audit_source', 'relation regclass, mapping jsonb = NULL', 'regclass'),
     ('audit_accesses', NULL, NULL),
+    ('audit_activate', NULL, NULL),
     ('audit_actor_counts', 'since timestamptz, until timestamptz, "limit" integer = 10', 'TABLE(user_id text, n bigint, failed bigint, denied bigint)'),
     ('audit_add_to_rollups', NULL, NULL),
+    ('audit_announce', NULL, NULL),
     ('audit_attach', NULL, NULL),
     ('audit_begins', NULL, NULL),
     ('audit_by_key', NULL, NULL),
@@ -52,6 +54,11 @@ INSERT INTO audit_api VALUES
     ('audit_create_rollups', NULL, NULL),
     ('audit_csv_value', NULL, NULL),
     ('audit_dimension_columns', NULL, NULL),
+    ('audit_do_adopt_audit_source', NULL, NULL),
+    ('audit_do_create_audit_log', NULL, NULL),
+    ('audit_do_forget_audit_source', NULL, NULL),
+    ('audit_do_index_audit_partitions', NULL, NULL),
+    ('audit_do_refresh_audit_rollups', NULL, NULL),
     ('audit_dress_partition', NULL, NULL),
     ('audit_ensure_partition', NULL, NULL),
     ('audit_entries', NULL, NULL),
@@ -290,6 +297,7 @@ SELECT bag_eq(
     $$SELECT name, context, vartype, boot_val FROM pg_settings
       WHERE name LIKE 'fraiseql\_obs.%'$$,
     $$VALUES
+      ('fraiseql_obs.audit_guard', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.audit_log_retention', 'sighup', 'integer', '129600'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),

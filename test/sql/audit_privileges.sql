@@ -85,12 +85,12 @@ SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.grant_audit_writer('regress_audit_reader');
 RESET ROLE;
 
--- a log of tenants, in a transaction that is rolled back, and in a session that
--- does not know the other log
-\c -
+-- a log of tenants, in another database
+\set main :DBNAME
+CREATE DATABASE regress_privileges;
+\c regress_privileges
+CREATE EXTENSION fraiseql_obs;
 BEGIN;
-ALTER SCHEMA fraiseql_audit RENAME TO fraiseql_audit_before;
-DELETE FROM fraiseql_obs.audit_registry;
 SELECT fraiseql_obs.create_audit_log(tenant_isolation => true) IS NOT NULL AS log;
 SELECT fraiseql_obs.grant_audit_reader('regress_audit_reader');
 SELECT fraiseql_obs.log_operations('[{"operation": "a", "tenant_id": "acme"},
@@ -129,6 +129,8 @@ SET ROLE regress_audit_nobody;
 SELECT operation FROM :partition;
 ROLLBACK;
 \set VERBOSITY default
+\c :main
+DROP DATABASE regress_privileges;
 
 REVOKE ALL ON SCHEMA fraiseql_obs, fraiseql_audit FROM regress_audit_writer, regress_audit_reader;
 DROP OWNED BY regress_audit_writer, regress_audit_reader, regress_audit_nobody;

@@ -18,7 +18,7 @@ my $folder = PostgreSQL::Test::Utils::tempdir;
 
 # A digest of every column of every row, and how many there are
 my $all = q(SELECT count(*), md5(string_agg(l::text, E'\n' ORDER BY id))
-	FROM fraiseql_audit.fraiseql_audit_log AS l);
+	FROM fraiseql_audit.fraiseql_audit_log AS l WHERE operation !~ '^audit\.');
 
 sub fails
 {
@@ -41,7 +41,7 @@ sub works
 				> (SELECT coalesce(max(id), 0) FROM $log)"),
 		't',
 		"$name: goes on with the next id");
-	is($node->safe_psql($database, "SELECT count(*) FROM $log"),
+	is($node->safe_psql($database, "SELECT count(*) FROM $log WHERE operation !~ '^audit\\.'"),
 		$rows + 1, "$name: one row more");
 	is( $node->safe_psql(
 			$database, q(SELECT operation FROM fraiseql_obs.by_user('new', 1))),
@@ -128,7 +128,7 @@ foreach my $format (qw(plain custom))
 $node->safe_psql('app', 'DROP EXTENSION fraiseql_obs CASCADE');
 is($node->safe_psql('app', $all), $before, 'rows outlive the extension');
 is($node->safe_psql('app', 'SELECT count(*) FROM fraiseql_audit.v_audit_log'),
-	50, 'so does the view');
+	51, 'so does the view, and that it was dropped is one more');
 $node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs');
 is($node->safe_psql('app', $all), $before, 'the extension finds its log');
 works('app', 50, 'found');

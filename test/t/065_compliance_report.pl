@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('compliance_report');
+my $node = start_node('compliance_report', 'fraiseql_obs.audit_guard = off');
 
 $node->safe_psql('app', q(
 	CREATE EXTENSION fraiseql_obs;
