@@ -5,10 +5,13 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_counts.o \
 	src/audit_door.o \
 	src/audit_encoding.o \
 	src/audit_guard.o \
 	src/audit_log.o \
+	src/audit_query.o \
+	src/audit_seal.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -41,7 +44,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
-	audit_read audit_rollups audit_report audit_report_forms audit_analysis \
+	audit_read audit_rollups audit_seals audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 

@@ -115,15 +115,35 @@ hash_context(void)
 	return context;
 }
 
+/* A hash in parts; one at a time. */
+void
+fobs_sha256_begin(void)
+{
+	if (pg_cryptohash_init(hash_context()) < 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
+void
+fobs_sha256_update(const void *data, size_t length)
+{
+	if (pg_cryptohash_update(hash_context(), data, length) < 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
+void
+fobs_sha256_end(MerkleHash *hash)
+{
+	if (pg_cryptohash_final(hash_context(), hash->bytes,
+							sizeof(hash->bytes)) < 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
 void
 fobs_sha256(const void *data, size_t length, MerkleHash *hash)
 {
-	pg_cryptohash_ctx *context = hash_context();
-
-	if (pg_cryptohash_init(context) < 0 ||
-		pg_cryptohash_update(context, data, length) < 0 ||
-		pg_cryptohash_final(context, hash->bytes, sizeof(hash->bytes)) < 0)
-		elog(ERROR, "could not compute SHA-256");
+	fobs_sha256_begin();
+	fobs_sha256_update(data, length);
+	fobs_sha256_end(hash);
 }
 
 void

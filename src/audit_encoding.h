@@ -68,6 +68,9 @@ extern void fobs_audit_map_columns(TupleDesc tupdesc, AuditColumnMap *map);
 extern void fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 							   const bool *nulls, AuditRow *row);
 
+extern void fobs_sha256_begin(void);
+extern void fobs_sha256_update(const void *data, size_t length);
+extern void fobs_sha256_end(MerkleHash *hash);
 extern void fobs_sha256(const void *data, size_t length, MerkleHash *hash);
 extern void fobs_audit_append_value(StringInfo buffer, uint8 tag, Oid type,
 									Datum value);
