@@ -5,14 +5,18 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_counts.o \
 	src/audit_databases.o \
 	src/audit_door.o \
 	src/audit_drain.o \
+	src/audit_encoding.o \
 	src/audit_guard.o \
 	src/audit_launcher.o \
 	src/audit_log.o \
 	src/audit_payload.o \
+	src/audit_query.o \
 	src/audit_ring.o \
+	src/audit_seal.o \
 	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
@@ -25,6 +29,7 @@ OBJS = \
 	src/histogram.o \
 	src/hooks.o \
 	src/label.o \
+	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
 	src/queries.o \
@@ -53,7 +58,7 @@ endif
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
-	audit_read audit_rollups audit_report audit_report_forms audit_analysis \
+	audit_read audit_rollups audit_seals audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 

@@ -26,25 +26,22 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "audit_door.h"
+#include "audit_encoding.h"
 #include "audit_log.h"
 #include "audit_ring.h"
 #include "compat.h"
@@ -86,22 +83,19 @@ static const Column columns[N_ARGUMENTS] = {
 	[ARG_PERSONAL_DIGEST] = {"personal_digest", BYTEAOID},
 };
 
-/*
- * The erasable columns, with their tags.  A column's tag is its number in the
- * table and never changes, because digests are made of it.
- */
+/* The arguments that are columns that may be erased */
 static const struct
 {
-	uint8		tag;
+	AuditColumn column;
 	Argument	argument;
 }			personal[] = {
-	{6, ARG_USER_ID},
-	{11, ARG_DETAILS},
-	{12, ARG_OLD_DATA},
-	{13, ARG_NEW_DATA},
-	{16, ARG_ERROR_MESSAGE},
-	{19, ARG_CLIENT_ADDR},
-	{27, ARG_ACTING_FOR},
+	{AUDIT_USER_ID, ARG_USER_ID},
+	{AUDIT_DETAILS, ARG_DETAILS},
+	{AUDIT_OLD_DATA, ARG_OLD_DATA},
+	{AUDIT_NEW_DATA, ARG_NEW_DATA},
+	{AUDIT_ERROR_MESSAGE, ARG_ERROR_MESSAGE},
+	{AUDIT_CLIENT_ADDR, ARG_CLIENT_ADDR},
+	{AUDIT_ACTING_FOR, ARG_ACTING_FOR},
 };
 
 const char *const fobs_audit_results[FOBS_N_RESULTS] = {
@@ -215,12 +209,6 @@ prepare_insert(void)
 	insert_plan_log = log;
 }
 
-static bool
-is_document(Argument argument)
-{
-	return columns[argument].type == JSONBOID;
-}
-
 /*
  * What the request context says where the caller says nothing.  It is cut,
  * not refused, where it is too long: whoever set it may be far away.
@@ -314,75 +302,30 @@ check_operation(Operation *operation)
 	check_result(operation);
 }
 
-static void
-update(pg_cryptohash_ctx *hash, const void *data, size_t length)
-{
-	if (pg_cryptohash_update(hash, data, length) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-/* The bytes that a value is hashed as: UTF-8 text. */
-static char *
-canonical_text(Argument argument, Datum value)
-{
-	char	   *string;
-
-	if (is_document(argument))
-	{
-		Jsonb	   *document = DatumGetJsonbP(value);
-
-		string = JsonbToCString(NULL, &document->root, VARSIZE(document));
-	}
-	else if (columns[argument].type == INETOID)
-		string = DatumGetCString(DirectFunctionCall1(inet_out, value));
-	else
-		string = TextDatumGetCString(value);
-	return pg_server_to_any(string, strlen(string), PG_UTF8);
-}
-
-/*
- * Sets salt and digest: SHA-256 of the salt, a byte 1 for this encoding, and
- * of each erasable column that is not null its tag, its length as a 32-bit
- * big-endian number and its text.
- */
+/* Sets a salt, and the digest of the columns that may be erased. */
 static void
 set_digest(Operation *operation)
 {
-	const uint8 version = 1;
 	bytea	   *salt = palloc(VARHDRSZ + SALT_SIZE);
-	bytea	   *digest = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	pg_cryptohash_ctx *hash;
+	bytea	   *digest = palloc(VARHDRSZ + MERKLE_HASH_SIZE);
+	AuditRow	row;
+	MerkleHash	hash;
 
 	SET_VARSIZE(salt, VARHDRSZ + SALT_SIZE);
-	SET_VARSIZE(digest, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	SET_VARSIZE(digest, VARHDRSZ + MERKLE_HASH_SIZE);
 	if (!pg_strong_random(VARDATA(salt), SALT_SIZE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random salt")));
 
-	hash = pg_cryptohash_create(PG_SHA256);
-	if (hash == NULL || pg_cryptohash_init(hash) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	update(hash, VARDATA(salt), SALT_SIZE);
-	update(hash, &version, sizeof(version));
 	for (int i = 0; i < lengthof(personal); i++)
 	{
-		Argument	argument = personal[i].argument;
-		char	   *string;
-		uint32		length;
-
-		if (operation->nulls[argument])
-			continue;
-		string = canonical_text(argument, operation->values[argument]);
-		length = pg_hton32((uint32) strlen(string));
-		update(hash, &personal[i].tag, sizeof(personal[i].tag));
-		update(hash, &length, sizeof(length));
-		update(hash, string, strlen(string));
+		row.values[personal[i].column] = operation->values[personal[i].argument];
+		row.nulls[personal[i].column] = operation->nulls[personal[i].argument];
 	}
-	if (pg_cryptohash_final(hash, (uint8 *) VARDATA(digest),
-							PG_SHA256_DIGEST_LENGTH) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	pg_cryptohash_free(hash);
+	row.values[AUDIT_PERSONAL_SALT] = PointerGetDatum(salt);
+	fobs_audit_personal_digest(&row, &hash);
+	memcpy(VARDATA(digest), hash.bytes, MERKLE_HASH_SIZE);
 
 	fobs_set_value(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
 	fobs_set_value(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));

@@ -288,7 +288,7 @@ fraiseql_obs_audit_worker_main(Datum database)
 			end_worker(true);
 		drain_ring();
 		if (is_due(&seal_due, fobs_audit_seal_interval_s))
-			(void) execute("SELECT fraiseql_obs.refresh_audit_rollups()");
+			(void) execute("SELECT fraiseql_obs.seal_audit_log()");
 		if (is_due(&upkeep_due, UPKEEP_S))
 			(void) execute("SELECT fraiseql_obs.index_audit_partitions()");
 		wait_until(Min(seal_due, upkeep_due));

@@ -16,6 +16,7 @@ DECLARE
     guarded boolean;
     partition regclass;
 BEGIN
+    PERFORM @extschema@.audit_create_evidence(log);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log(), @extschema@.audit_guard(),
@@ -34,11 +35,15 @@ BEGIN
         @extschema@.audit_mapping_expressions(regclass, jsonb),
         @extschema@.audit_known_expressions(regclass),
         @extschema@.audit_snapshot(),
-        @extschema@.audit_is_native(pg_snapshot, bigint),
-        @extschema@.audit_tail_condition(regclass, boolean),
-        @extschema@.audit_add_to_rollups(regclass, text),
-        @extschema@.audit_last_id(regclass),
-        @extschema@.audit_rebuild_rollups(regclass),
+        @extschema@.audit_is_native(pg_snapshot, bigint, oid),
+        @extschema@.audit_tail_condition(regclass),
+        @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
+        @extschema@.audit_is_due, @extschema@.audit_seal_rows,
+        @extschema@.audit_append_seal, @extschema@.audit_seal,
+        @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
+        @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
+        @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
+        @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
         @extschema@.log_operation, @extschema@.audit_drain_ring(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),

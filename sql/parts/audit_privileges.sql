@@ -32,7 +32,8 @@ BEGIN
     EXECUTE format('GRANT SELECT ON %s, %s TO %I', log,
                    (SELECT string_agg(@extschema@.audit_table_name(log, name), ', ')
                     FROM unnest('{v_audit_log,fraiseql_audit_settings,fraiseql_audit_counts,
-                                  fraiseql_audit_actor_days,fraiseql_audit_rollup_state}'::text[]) name),
+                                  fraiseql_audit_actor_days,fraiseql_audit_rollup_state,
+                                  fraiseql_audit_seals,fraiseql_audit_checkpoints}'::text[]) name),
                    role);
     FOR source IN SELECT @extschema@.audit_sources(log) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
@@ -47,6 +48,8 @@ BEGIN
         @extschema@.audit_table_name, @extschema@.audit_is_native,
         @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
         @extschema@.audit_dimension_columns, @extschema@.audit_tally,
+        @extschema@.audit_checkpoint, @extschema@.audit_tree_root,
+        @extschema@.audit_leaf_hash,
         @extschema@.audit_counts,
         @extschema@.audit_actor_counts, @extschema@.audit_profile_days,
         @extschema@.audit_check_period, @extschema@.audit_by_key,
