@@ -17,6 +17,7 @@ OBJS = \
 	src/audit_query.o \
 	src/audit_ring.o \
 	src/audit_seal.o \
+	src/audit_sign.o \
 	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \

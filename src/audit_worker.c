@@ -186,6 +186,15 @@ has_active_log(void)
 	return active;
 }
 
+/* Seals what is new, and signs that. */
+static void
+seal(void)
+{
+	if (execute("SELECT fraiseql_obs.seal_audit_log()") > 0 &&
+		fobs_audit_signing_key_file[0] != '\0')
+		(void) execute("SELECT fraiseql_obs.audit_sign_checkpoint()");
+}
+
 /* Writes what there is of operations that were rolled back. */
 static void
 drain_ring(void)
@@ -288,7 +297,7 @@ fraiseql_obs_audit_worker_main(Datum database)
 			end_worker(true);
 		drain_ring();
 		if (is_due(&seal_due, fobs_audit_seal_interval_s))
-			(void) execute("SELECT fraiseql_obs.seal_audit_log()");
+			seal();
 		if (is_due(&upkeep_due, UPKEEP_S))
 			(void) execute("SELECT fraiseql_obs.index_audit_partitions()");
 		wait_until(Min(seal_due, upkeep_due));

@@ -12,6 +12,9 @@
 extern bool fobs_audit_worker;
 extern int	fobs_audit_seal_interval_s;
 
+/* The setting "audit_signing_key_file" */
+extern char *fobs_audit_signing_key_file;
+
 /* audit_launcher.c */
 extern void fobs_audit_launcher_register(void);
 extern PGDLLEXPORT void fraiseql_obs_audit_launcher_main(Datum arg);

@@ -24,11 +24,15 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
+#include "common/file_perm.h"
 #include "fmgr.h"
 #include "storage/fd.h"
 
 #include "compat.h"
 #include "fraiseql_obs_sign.h"
+
+/* What must not be permitted on a key that belongs to root */
+#define ROOT_MODE_MASK	(S_IWGRP | S_IXGRP | S_IRWXO)
 
 /* Bytes of a key file, at most */
 #define KEY_FILE_MAX	8192
@@ -47,6 +51,14 @@ no_passphrase(char *buffer, int size, int writing, void *arg)
 }
 
 /* The same rule as for the server's TLS key, see ssl_key_file. */
+static bool
+is_secret(const struct stat *status)
+{
+	if (status->st_uid == geteuid())
+		return !(status->st_mode & PG_MODE_MASK_OWNER);
+	return status->st_uid == 0 && !(status->st_mode & ROOT_MODE_MASK);
+}
+
 static void
 check_permissions(const char *key_file, const struct stat *status)
 {
@@ -55,9 +67,7 @@ check_permissions(const char *key_file, const struct stat *status)
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("private key file \"%s\" is not a regular file",
 						key_file)));
-	if ((status->st_uid == geteuid() && status->st_mode & (S_IRWXG | S_IRWXO)) ||
-		(status->st_uid == 0 && status->st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) ||
-		(status->st_uid != geteuid() && status->st_uid != 0))
+	if (!is_secret(status))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("private key file \"%s\" must be readable by its owner alone",

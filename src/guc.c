@@ -362,6 +362,12 @@ fobs_guc_init(void)
 							NULL,
 							&fobs_audit_block_timeout, 1000, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.audit_signing_key_file",
+							   "Sets the file with the private key that signs checkpoints of audit logs.",
+							   NULL,
+							   &fobs_audit_signing_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

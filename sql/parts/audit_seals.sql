@@ -461,3 +461,33 @@ END
 $$;
 COMMENT ON FUNCTION audit_checkpoint() IS
 'The checkpoint of the audit log''s seals, to be kept elsewhere and given to verify_audit_log(); signed if the newest one that was published is';
+
+-- What the worker has signed takes the place of what was signed before.
+CREATE FUNCTION audit_publish_checkpoint(note text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    checkpoints text := @extschema@.audit_table_name(log, 'fraiseql_audit_checkpoints');
+    role_before text := current_setting('role');
+    lines text[] := string_to_array(note, E'\n');
+BEGIN
+    PERFORM set_config('role',
+        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
+    EXECUTE format('DELETE FROM %s', checkpoints);
+    EXECUTE format('INSERT INTO %s (size, root, note) VALUES ($1, $2, $3)', checkpoints)
+    USING lines[2]::bigint, decode(lines[3], 'base64'), note;
+    PERFORM set_config('role', role_before, true);
+END
+$$;
+COMMENT ON FUNCTION audit_publish_checkpoint(text) IS
+'Keeps a signed checkpoint for audit_checkpoint() to return';
+
+CREATE FUNCTION audit_sign_checkpoint()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_sign_checkpoint'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_sign_checkpoint() IS
+'Signs the checkpoint of the audit log, if that has not been done; only the audit worker can';

@@ -308,6 +308,7 @@ SELECT bag_eq(
       ('fraiseql_obs.audit_on_failure', 'superuser', 'enum', 'continue'),
       ('fraiseql_obs.audit_ring_slots', 'postmaster', 'integer', '1024'),
       ('fraiseql_obs.audit_seal_interval', 'sighup', 'integer', '10'),
+      ('fraiseql_obs.audit_signing_key_file', 'sighup', 'string', ''),
       ('fraiseql_obs.audit_worker', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
