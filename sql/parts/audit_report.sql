@@ -159,7 +159,8 @@ DECLARE
     bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
     oldest timestamptz;
 BEGIN
-    EXECUTE format('SELECT coalesce($1, retention) FROM %s',
+    -- the log's own, before what is set for all
+    EXECUTE format('SELECT coalesce(retention, $1, ''90 days'') FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     INTO retention USING retention;
     -- partition by partition, which costs no plan for all
