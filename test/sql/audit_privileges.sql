@@ -115,6 +115,11 @@ SET LOCAL app.tenant_id = E'umbrella\' OR true --';
 SELECT operation FROM fraiseql_obs.recent_operations();
 SET LOCAL app.tenant_id = 'umbrella';
 SELECT operation FROM fraiseql_obs.failed_operations();
+-- our setting goes before the application's
+SET LOCAL fraiseql_obs.tenant_id = 'acme';
+SELECT operation FROM fraiseql_obs.recent_operations();
+SET LOCAL fraiseql_obs.tenant_id = '';
+SELECT operation FROM fraiseql_obs.recent_operations();
 SAVEPOINT s;
 SELECT * FROM :partition;
 ROLLBACK TO s;
