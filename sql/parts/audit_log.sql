@@ -234,8 +234,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass;
-    table_name text := format('%I.fraiseql_audit_log', schema);
-    settings text := format('%I.fraiseql_audit_settings', schema);
+    table_name text := quote_ident(schema) || '.fraiseql_audit_log';
+    settings text := quote_ident(schema) || '.fraiseql_audit_settings';
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
     kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
@@ -245,7 +245,8 @@ BEGIN
        OR guard_triggers IS NULL
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null';
+            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null',
+            HINT = 'Leave out what is to be as usual.';
     END IF;
     IF indexes NOT IN ('full', 'lean') THEN
         RAISE invalid_parameter_value USING

@@ -4,11 +4,16 @@
 
 CREATE FUNCTION grant_audit_writer(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM @extschema@.audit_log();
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to append.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.log_operation, @extschema@.log_operations TO %I', role);
@@ -19,13 +24,18 @@ COMMENT ON FUNCTION grant_audit_writer(name) IS
 
 CREATE FUNCTION grant_audit_reader(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     source regclass;
 BEGIN
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to read.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
                    (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
                    role);
