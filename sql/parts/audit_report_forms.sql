@@ -118,7 +118,8 @@ AS $$
     FROM (VALUES
         (1, 'Report', 'Database', report#>>'{report,database}'),
         (2, 'Report', 'Period', @extschema@.audit_report_period(report)
-            || format(' (%s days)', report#>>'{period,days}')),
+            || format(' (%s day%s)', report#>>'{period,days}',
+                      CASE WHEN report#>>'{period,days}' <> '1' THEN 's' END)),
         (3, 'Report', 'Time zone', report#>>'{report,time_zone}'),
         (4, 'Report', 'Profile', report#>>'{report,profile}'),
         (5, 'Report', 'Made', format('%s by %s',
