@@ -78,7 +78,6 @@ REGRESS = \
 	audit_read \
 	audit_report_forms \
 	audit_sources \
-	audit_tenants \
 	context_bounds \
 	cursors \
 	deferred \

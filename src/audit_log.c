@@ -21,6 +21,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/detoast.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -286,6 +288,25 @@ check_result(Operation *operation)
 				 errhint("Valid results are \"success\", \"failure\", \"denied\", \"timeout\" and \"noop\".")));
 }
 
+/* What no clock shows would make statistics of nothing. */
+static void
+check_numbers(const Operation *operation)
+{
+	if (!operation->nulls[ARG_DURATION_MS] &&
+		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
+		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
+				 errhint("Leave it out where nothing was measured.")));
+	if (!operation->nulls[ARG_OCCURRED_AT] &&
+		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
+				 errhint("Leave it out where it is now.")));
+}
+
 static void
 check_operation(Operation *operation)
 {
@@ -293,13 +314,16 @@ check_operation(Operation *operation)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"%s\" of an audit log entry must not be null",
-						operation->nulls[ARG_OPERATION] ? "operation" : "result")));
+						operation->nulls[ARG_OPERATION] ? "operation" : "result"),
+				 errhint("Name what was done, as \"update\", and leave out a result that is success.")));
 	check_sizes(operation);
 	if (toast_raw_datum_size(operation->values[ARG_OPERATION]) == VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"operation\" of an audit log entry must not be empty")));
+				 errmsg("\"operation\" of an audit log entry must not be empty"),
+				 errhint("Name what was done, as \"update\".")));
 	check_result(operation);
+	check_numbers(operation);
 }
 
 /* Sets a salt, and the digest of the columns that may be erased. */

@@ -252,9 +252,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass;
-    table_name text := format('%I.fraiseql_audit_log', schema);
-    settings text := format('%I.fraiseql_audit_settings', schema);
+    table_name text := quote_ident(schema) || '.fraiseql_audit_log';
+    settings text := quote_ident(schema) || '.fraiseql_audit_settings';
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
     unit text;
 BEGIN
@@ -262,7 +263,8 @@ BEGIN
        OR guard_triggers IS NULL
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null';
+            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null',
+            HINT = 'Leave out what is to be as usual.';
     END IF;
     IF indexes NOT IN ('full', 'lean') THEN
         RAISE invalid_parameter_value USING
@@ -274,10 +276,9 @@ BEGIN
             MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
             HINT = 'It can be distributed by "tenant_id".';
     END IF;
-    retention := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
-    IF retention < '1 day' THEN
+    IF kept < '1 day' THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', retention),
+            MESSAGE = format('retention of %s is too short', kept),
             HINT = 'Keep the audit log for at least one day.';
     END IF;
 
@@ -308,7 +309,7 @@ BEGIN
         EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema, owner);
     END IF;
     EXECUTE format('CREATE TABLE %s (
-        retention interval NOT NULL,
+        retention interval,
         partition_unit text NOT NULL,
         indexes text NOT NULL,
         tenant_isolation boolean NOT NULL,
@@ -316,9 +317,9 @@ BEGIN
         singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
         settings);
     EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
-                   'How the audit log was made');
+                   'How the audit log was made; retention: if it is not fraiseql_obs.audit_log_retention');
     -- so many partitions that none is large and planning is cheap: 30 to 120
-    unit := CASE WHEN retention <= '120 days' THEN 'day' ELSE 'month' END;
+    unit := CASE WHEN kept <= '120 days' THEN 'day' ELSE 'month' END;
     EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
     USING retention, unit, indexes, tenant_isolation, guard_triggers;
 
