@@ -441,21 +441,26 @@ append(Oid caller, Operation *operation)
 	return id;
 }
 
+/* The role that the log belongs to; an error if there is no log. */
+Oid
+fobs_audit_log_owner(Oid caller)
+{
+	find_log(caller);
+	return log_owner;
+}
+
 /* Appends a complete operation, and returns its id. */
 static int64
 append_as_owner(Oid caller, Operation *operation)
 {
 	int			doors_before = fobs_audit_doors;
-	Oid			save_userid;
-	int			save_sec_context;
+	FobsSavedUser saved;
 	int64		id;
 
 	set_digest(operation);
 	fobs_audit_ring_count(fobs_audit_result(operation));
 
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log_owner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	fobs_audit_become_owner(log_owner, &saved);
 	PG_TRY();
 	{
 		id = append(caller, operation);
@@ -465,7 +470,7 @@ append_as_owner(Oid caller, Operation *operation)
 		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	fobs_audit_become_self(&saved);
 	return id;
 }
 

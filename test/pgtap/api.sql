@@ -46,6 +46,7 @@ INSERT INTO audit_api VALUES
     ('audit_chart_patterns', NULL, NULL),
     ('audit_chart_series', NULL, NULL),
     ('audit_check_columns', NULL, NULL),
+    ('audit_check_owner', NULL, NULL),
     ('audit_check_period', NULL, NULL),
     ('audit_check_table', NULL, NULL),
     ('audit_check_thresholds', NULL, NULL),
