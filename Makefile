@@ -57,6 +57,7 @@ REGRESS = \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
+	audit_ring \
 	audit_sources \
 	audit_tenants \
 	context_bounds \
