@@ -41,6 +41,7 @@ BEGIN
         @extschema@.audit_rebuild_rollups(regclass),
         @extschema@.refresh_audit_rollups(),
         @extschema@.log_operation, @extschema@.audit_drain_ring(),
+        @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
         @extschema@.index_audit_partitions() TO %I', owner);

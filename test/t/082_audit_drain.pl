@@ -150,5 +150,20 @@ is( $node->safe_psql('postgres', q(
 		SELECT sum(value) FROM fraiseql_obs.metrics() WHERE name = 'fraiseql_obs_audit_lost_total')),
 	0, 'nothing was lost');
 
+
+# databases that are dropped take their log along
+$node->safe_psql('postgres', 'CREATE DATABASE gone TEMPLATE app');
+$node->safe_psql('gone', q(SELECT fail_many('gone', 7)));
+$node->safe_psql('app', q(SELECT fail_many('stays', 1)));
+my $forget = 'SELECT fraiseql_obs.audit_forget_dropped_databases()';
+is($node->safe_psql('postgres', $forget), 0, 'nothing to forget');
+$node->safe_psql('postgres', 'DROP DATABASE gone');
+is($node->safe_psql('postgres', $forget), 7, 'a database was dropped');
+is(slots('filled'), 1, "another's operation is there still");
+is( $node->safe_psql('postgres', q(
+		SELECT labels->>'cause', value FROM fraiseql_obs.metrics()
+		WHERE name = 'fraiseql_obs_audit_lost_total' AND value > 0)),
+	'database_dropped|7', 'counted as lost');
+
 $node->stop;
 done_testing();
