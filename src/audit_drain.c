@@ -22,7 +22,11 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -32,9 +36,12 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "audit_drain.h"
 #include "audit_log.h"
 #include "audit_payload.h"
 #include "audit_ring.h"
@@ -46,6 +53,7 @@
 #define BATCH_SIZE		200
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_drain_ring);
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_forget_dropped_databases);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_start);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_stop);
 
@@ -270,6 +278,48 @@ fraiseql_obs_audit_drain_ring(PG_FUNCTION_ARGS)
 	}
 	declare_losses(caller);
 	PG_RETURN_INT64(written);
+}
+
+/* The databases that there are, as of now */
+static List *
+list_databases(void)
+{
+	Relation	relation = table_open(DatabaseRelationId, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	List	   *databases = NIL;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		databases = lappend_oid(databases,
+								((Form_pg_database) GETSTRUCT(tuple))->oid);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(relation, AccessShareLock);
+	return databases;
+}
+
+/*
+ * Frees the slots of databases that have been dropped, which nobody can drain;
+ * within a transaction, in any database.  Returns how many there were.
+ */
+int
+fobs_audit_forget_dropped_databases(void)
+{
+	/* in this order: what is reserved later may be a new database's */
+	uint64		mark = fobs_audit_ring_mark();
+
+	return fobs_audit_ring_keep_databases(mark, list_databases());
+}
+
+/*
+ * audit_forget_dropped_databases() returns bigint
+ */
+Datum
+fraiseql_obs_audit_forget_dropped_databases(PG_FUNCTION_ARGS)
+{
+	fobs_counters_require();
+	PG_RETURN_INT64(fobs_audit_forget_dropped_databases());
 }
 
 /*

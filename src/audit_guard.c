@@ -349,7 +349,7 @@ check_copy(const CopyStmt *statement)
  * would run while our own functions write.
  */
 static void
-check_index(const IndexStmt * statement)
+check_index(const IndexStmt *statement)
 {
 	ListCell   *cell;
 	bool		has_code = statement->whereClause != NULL;

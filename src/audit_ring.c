@@ -925,19 +925,9 @@ fobs_audit_ring_mark(void)
 	return mark;
 }
 
-static bool
-is_dropped(Oid database, const Oid *databases, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (databases[i] == database)
-			return false;
-	return true;
-}
-
 /* Forgets a database that has been dropped. */
 static void
-forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
-			   int n)
+forget_dropped(RingDatabase *database, uint64 mark, const List *databases)
 {
 	Oid			oid;
 	uint64		sequence;
@@ -947,7 +937,7 @@ forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
 	sequence = database->sequence;
 	SpinLockRelease(&shared->mutex);
 	if (oid == InvalidOid || sequence >= mark ||
-		!is_dropped(oid, databases, n))
+		list_member_oid(databases, oid))
 		return;
 	SpinLockAcquire(&shared->mutex);
 	if (database->oid == oid && database->sequence == sequence)
@@ -961,7 +951,7 @@ forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
  * taken after the mark: what came later may be of newer ones.
  */
 int
-fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
+fobs_audit_ring_keep_databases(uint64 mark, const List *databases)
 {
 	int			freed = 0;
 
@@ -975,7 +965,7 @@ fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
 			continue;
 		pg_read_barrier();
 		sequence = slot->sequence;
-		if (sequence >= mark || !is_dropped(slot->database, databases, n) ||
+		if (sequence >= mark || list_member_oid(databases, slot->database) ||
 			!claim(slot, state, sequence))
 			continue;
 		free_slot(slot);
@@ -983,7 +973,7 @@ fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
 	}
 	pg_atomic_fetch_add_u64(&shared->lost[FOBS_LOSS_DATABASE_DROPPED], freed);
 	for (int i = 0; i < MAX_DATABASES; i++)
-		forget_dropped(&shared->databases[i], mark, databases, n);
+		forget_dropped(&shared->databases[i], mark, databases);
 	return freed;
 }
 

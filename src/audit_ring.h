@@ -12,6 +12,7 @@
 
 #include "access/transam.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 
@@ -89,8 +90,7 @@ extern bool fobs_audit_ring_set_drainer(Latch *latch);
 extern int	fobs_audit_ring_unsettled(void);
 extern void fobs_audit_ring_wake(void);
 extern uint64 fobs_audit_ring_mark(void);
-extern int	fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases,
-										   int n);
+extern int	fobs_audit_ring_keep_databases(uint64 mark, const List *databases);
 
 /* Metrics */
 typedef struct FobsRingSnapshot

@@ -46,6 +46,7 @@ BEGIN
         @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
         @extschema@.log_operation, @extschema@.audit_drain_ring(),
+        @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
         @extschema@.index_audit_partitions(),

@@ -13,6 +13,13 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION audit_drain_ring() IS
 'Appends entries of operations that were rolled back, at most 200, and one about those that were lost; returns how many of the former';
 
+CREATE FUNCTION audit_forget_dropped_databases()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_forget_dropped_databases'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION audit_forget_dropped_databases() IS
+'Gives up what was rolled back in databases that have been dropped; returns how many operations that were';
+
 CREATE FUNCTION audit_claim_start()
 RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_claim_start'

@@ -69,6 +69,7 @@ INSERT INTO audit_api VALUES
     ('audit_dress_partition', NULL, NULL),
     ('audit_ensure_partition', NULL, NULL),
     ('audit_entries', NULL, NULL),
+    ('audit_forget_dropped_databases', '', 'bigint'),
     ('audit_guard', NULL, NULL),
     ('audit_html', NULL, NULL),
     ('audit_html_cell', NULL, NULL),
