@@ -105,8 +105,6 @@ cut_text(Operation *operation, Argument argument, size_t limit)
 	int			length;
 
 	detoast(operation, argument);
-	if (value_size(operation, argument) <= limit)
-		return;
 	value = (text *) DatumGetPointer(operation->values[argument]);
 	length = pg_mbcliplen(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
 						  limit - HEADER_SIZE);
@@ -135,7 +133,7 @@ fit_texts(Operation *operation)
 	while (texts_size(operation, limit) > TEXTS_SIZE)
 		limit /= 2;
 	for (int i = 0; i < N_ARGUMENTS; i++)
-		if (kinds[i] == KIND_TEXT)
+		if (kinds[i] == KIND_TEXT && value_size(operation, i) > limit)
 			cut_text(operation, i, limit);
 }
 
@@ -146,8 +144,8 @@ fit_document(Operation *operation, Argument argument, size_t room)
 	size_t		size = value_size(operation, argument);
 
 	if (size <= room)
-		detoast(operation, argument);
-	else if (kinds[argument] == KIND_DOCUMENT)
+		return;
+	if (kinds[argument] == KIND_DOCUMENT)
 		fobs_set_value(operation, argument,
 					   fobs_audit_truncated(size - HEADER_SIZE));
 	else
@@ -202,11 +200,14 @@ fobs_payload_fit(const Operation *operation, Operation *fitted)
 	size_t		size = operation_size(operation);
 
 	*fitted = *operation;
+	if (size > FOBS_PAYLOAD_SIZE)
+	{
+		fit_texts(fitted);
+		fit_documents(fitted);
+	}
 	for (int i = 0; i < N_ARGUMENTS; i++)
-		if (kinds[i] == KIND_WHOLE)
+		if (kinds[i] != KIND_NONE && kinds[i] != KIND_NUMBER)
 			detoast(fitted, i);
-	fit_texts(fitted);
-	fit_documents(fitted);
 	return operation_size(fitted) == size;
 }
 

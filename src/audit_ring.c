@@ -247,16 +247,19 @@ fobs_audit_ring_attach(void)
 
 /* Counts something that is lost. */
 static void
-add_loss(FobsLoss loss, uint64 n, TimestampTz since)
+add_loss(FobsLoss loss, uint64 n)
 {
+	TimestampTz now;
+
 	if (n == 0)
 		return;
+	now = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u64(&shared->lost[loss], n);
 	if (my_database == NULL)
 		return;
 	SpinLockAcquire(&shared->mutex);
 	if (my_database->losses.since == 0)
-		my_database->losses.since = since;
+		my_database->losses.since = now;
 	my_database->losses.n[loss] += n;
 	SpinLockRelease(&shared->mutex);
 }
@@ -338,7 +341,7 @@ commit_level(const Level *level)
 	for (int i = 0; i < FOBS_N_RESULTS; i++)
 		if (level->rows[i] > 0)
 			pg_atomic_fetch_add_u64(&shared->rows[i], level->rows[i]);
-	add_loss(FOBS_LOSS_REJECTED, level->rejected, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_REJECTED, level->rejected);
 	if (level->announces_start)
 		set_announcement(ANNOUNCED);
 	if (level->announces_stop)
@@ -349,7 +352,7 @@ commit_level(const Level *level)
 static void
 abort_level(const Level *level)
 {
-	add_loss(FOBS_LOSS_RING_FULL, level->uncovered, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_RING_FULL, level->uncovered);
 	if (level->declared.since != 0)
 	{
 		SpinLockAcquire(&shared->mutex);
@@ -452,7 +455,7 @@ wait_for_free(void)
 static void
 refuse_operation(void)
 {
-	add_loss(FOBS_LOSS_REFUSED, 1, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_REFUSED, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no room for another operation that could fail"),
@@ -598,8 +601,7 @@ static void
 prepare(void)
 {
 	while (nlevels > 0)
-		add_loss(FOBS_LOSS_PREPARED, levels[--nlevels].uncovered,
-				 GetCurrentTimestamp());
+		add_loss(FOBS_LOSS_PREPARED, levels[--nlevels].uncovered);
 	while (my_first != NO_SLOT)
 	{
 		FobsRingSlot *slot = &shared->slots[my_first];
@@ -730,7 +732,7 @@ settle_prepared(FobsRingSlot *slot)
 			offer(slot, FOBS_SLOT_FILLED);
 			break;
 		default:
-			add_loss(FOBS_LOSS_PREPARED, 1, GetCurrentTimestamp());
+			add_loss(FOBS_LOSS_PREPARED, 1);
 			free_slot(slot);
 			break;
 	}
