@@ -211,36 +211,47 @@ fobs_payload_fit(const Operation *operation, Operation *fitted)
 	return operation_size(fitted) == size;
 }
 
+/* Adds the bytes of a value to an operation; there must be room. */
+void
+fobs_payload_add(FobsPayload *payload, Argument argument, const void *bytes,
+				 size_t size)
+{
+	char	   *end = payload->data + payload->size;
+	uint16		length = size;
+
+	Assert(payload->size + HEADER_SIZE + size <= FOBS_PAYLOAD_SIZE);
+	*end++ = (char) argument;
+	memcpy(end, &length, sizeof(length));
+	memcpy(end + sizeof(length), bytes, size);
+	payload->size += HEADER_SIZE + size;
+}
+
+void
+fobs_payload_add_number(FobsPayload *payload, Argument argument, Datum value)
+{
+	int64		number = DatumGetInt64(value);	/* the bits, if it is a float8 */
+
+	fobs_payload_add(payload, argument, &number, sizeof(number));
+}
+
 /* Writes an operation that fits. */
 void
 fobs_payload_write(FobsPayload *payload, const Operation *fitted)
 {
-	char	   *end = payload->data;
-
+	payload->size = 0;
 	for (int i = 0; i < N_ARGUMENTS; i++)
 	{
 		Datum		value = fitted->values[i];
-		int64		number;
-		const void *bytes = &number;
-		uint16		length = sizeof(number);
 
 		if (kinds[i] == KIND_NONE || fitted->nulls[i])
 			continue;
 		if (kinds[i] == KIND_NUMBER)
-			number = DatumGetInt64(value);	/* the bits, if it is a float8 */
+			fobs_payload_add_number(payload, i, value);
 		else
-		{
-			bytes = VARDATA_ANY(DatumGetPointer(value));
-			length = VARSIZE_ANY_EXHDR(DatumGetPointer(value));
-		}
-		Assert(end + HEADER_SIZE + length <= payload->data + FOBS_PAYLOAD_SIZE);
-		*end++ = (char) i;
-		memcpy(end, &length, sizeof(length));
-		end += sizeof(length);
-		memcpy(end, bytes, length);
-		end += length;
+			fobs_payload_add(payload, i,
+							 VARDATA_ANY(DatumGetPointer(value)),
+							 VARSIZE_ANY_EXHDR(DatumGetPointer(value)));
 	}
-	payload->size = end - payload->data;
 }
 
 /* Reads an operation; what it does not have is NULL. */

@@ -35,6 +35,9 @@
  * rolled back without an entry is counted, by cause, for the metrics and, until
  * an entry in the log of the database declares it, for that.
  *
+ * With audit_failures on, a statement that fails in a transaction that has
+ * logged nothing fills a slot, too, when its error is sent to the client.
+ *
  * Counts that are uncertain until the transaction ends are kept in levels, one
  * for each subtransaction that has any, innermost last.
  *
@@ -54,6 +57,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/inet.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -467,6 +471,20 @@ refuse_operation(void)
 					 "fraiseql_obs.audit_ring_slots")));
 }
 
+/* Sets what does not depend on the operation. */
+static void
+begin_slot(FobsRingSlot *slot)
+{
+	slot->database = MyDatabaseId;
+	slot->xact = GetTopFullTransactionIdIfAny();
+	slot->id = 0;
+	slot->backend_start = MyStartTimestamp;
+	slot->pid = MyProcPid;
+	slot->result = FOBS_RESULT_SUCCESS;
+	slot->cut = false;
+	slot->is_statement = false;
+}
+
 /*
  * Reserves a slot for an operation that is complete, in the current
  * (sub)transaction.  Returns NULL if it is to be done without one; an error if
@@ -497,11 +515,7 @@ fobs_audit_ring_reserve(const Operation *operation)
 		return NULL;
 	}
 
-	slot->database = MyDatabaseId;
-	slot->xact = GetTopFullTransactionId();
-	slot->id = 0;
-	slot->backend_start = MyStartTimestamp;
-	slot->pid = MyProcPid;
+	begin_slot(slot);
 	slot->result = fobs_audit_result(operation);
 	slot->cut = !all;
 	fobs_payload_write(&slot->payload, &fitted);
@@ -659,6 +673,107 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 		default:
 			break;
 	}
+}
+
+/*
+ * Statements that nobody logged
+ */
+
+static void
+add_text(FobsPayload *payload, Argument argument, const char *value)
+{
+	if (value[0] != '\0')
+		fobs_payload_add(payload, argument, value, strlen(value));
+}
+
+/* The client's address, as it is in an inet without its header */
+static void
+add_client_address(FobsPayload *payload)
+{
+	const struct sockaddr *address;
+	unsigned char bytes[2 + 16];
+
+	if (MyProcPort == NULL)
+		return;
+	address = (const struct sockaddr *) &MyProcPort->raddr.addr;
+	if (address->sa_family == AF_INET)
+	{
+		bytes[0] = PGSQL_AF_INET;
+		bytes[1] = 32;
+		memcpy(bytes + 2, &((const struct sockaddr_in *) address)->sin_addr, 4);
+		fobs_payload_add(payload, ARG_CLIENT_ADDR, bytes, 2 + 4);
+	}
+	else if (address->sa_family == AF_INET6)
+	{
+		bytes[0] = PGSQL_AF_INET6;
+		bytes[1] = 128;
+		memcpy(bytes + 2, &((const struct sockaddr_in6 *) address)->sin6_addr,
+			   16);
+		fobs_payload_add(payload, ARG_CLIENT_ADDR, bytes, 2 + 16);
+	}
+}
+
+/* Has the current subtransaction logged an operation? */
+static bool
+has_logged(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (my_first != NO_SLOT && shared->slots[my_first].subid >= subid)
+		return true;
+	return nlevels > 0 && levels[nlevels - 1].subid >= subid &&
+		levels[nlevels - 1].uncovered > 0;
+}
+
+/*
+ * Fills a slot for a statement that has failed, before it is rolled back.  Not
+ * if what is rolled back has an operation: then that tells of the failure.
+ * There must have been an operation in this database since the server started,
+ * or somebody who drains it: nobody else would.
+ */
+void
+fobs_audit_ring_add_statement(const FobsFailedStatement *failed)
+{
+	FobsRingSlot *slot;
+	FobsPayload *payload;
+
+	if (has_logged())
+		return;
+	if (my_database == NULL)
+	{
+		SpinLockAcquire(&shared->mutex);
+		my_database = find_database(MyDatabaseId);
+		SpinLockRelease(&shared->mutex);
+		if (my_database == NULL)
+			return;
+	}
+
+	slot = pop_free();
+	if (slot == NULL)
+	{
+		add_loss(FOBS_LOSS_RING_FULL, 1);
+		return;
+	}
+	begin_slot(slot);
+	slot->is_statement = true;
+	slot->role = GetSessionUserId();
+	slot->queryid = failed->queryid;
+	slot->sqlstate = failed->sqlstate;
+	slot->timed_out = failed->sqlstate == ERRCODE_QUERY_CANCELED &&
+		statement_timed_out();
+
+	payload = &slot->payload;
+	payload->size = 0;
+	add_text(payload, ARG_OPERATION, failed->operation);
+	add_text(payload, ARG_USER_ID, failed->user_id);
+	add_text(payload, ARG_TENANT_ID, failed->tenant_id);
+	add_text(payload, ARG_REQUEST_ID, failed->request_id);
+	add_text(payload, ARG_APPLICATION_NAME, application_name);
+	add_client_address(payload);
+	fobs_payload_add_number(payload, ARG_OCCURRED_AT,
+							TimestampTzGetDatum(GetCurrentTimestamp()));
+	offer(slot, FOBS_SLOT_FILLED);
+	fobs_audit_ring_wake();
 }
 
 /*
