@@ -6,9 +6,9 @@
  * The log is an ordinary table, made by create_audit_log().  log_operation()
  * appends a row with the rights of the table's owner, so that the callers need
  * no right on it, and sets what callers may not choose: time, transaction,
- * role, address and digest.  While it does, the door is open; the triggers of
- * the log (audit_guard) refuse every other INSERT, and each UPDATE, DELETE and
- * TRUNCATE.
+ * role, address and digest.  While it does, a door is open (audit_door.c); the
+ * triggers of the log (audit_guard) refuse every other INSERT, each UPDATE but
+ * that of an erasure, and each DELETE and TRUNCATE.
  *
  * All state is this process's: the plan of the INSERT, until the log or
  * something about its partitions changes, and the time up to which a partition
@@ -21,29 +21,29 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/detoast.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
-#include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
+#include "audit_door.h"
+#include "audit_encoding.h"
 #include "audit_log.h"
 #include "audit_ring.h"
 #include "compat.h"
@@ -85,22 +85,19 @@ static const Column columns[N_ARGUMENTS] = {
 	[ARG_PERSONAL_DIGEST] = {"personal_digest", BYTEAOID},
 };
 
-/*
- * The erasable columns, with their tags.  A column's tag is its number in the
- * table and never changes, because digests are made of it.
- */
+/* The arguments that are columns that may be erased */
 static const struct
 {
-	uint8		tag;
+	AuditColumn column;
 	Argument	argument;
 }			personal[] = {
-	{6, ARG_USER_ID},
-	{11, ARG_DETAILS},
-	{12, ARG_OLD_DATA},
-	{13, ARG_NEW_DATA},
-	{16, ARG_ERROR_MESSAGE},
-	{19, ARG_CLIENT_ADDR},
-	{27, ARG_ACTING_FOR},
+	{AUDIT_USER_ID, ARG_USER_ID},
+	{AUDIT_DETAILS, ARG_DETAILS},
+	{AUDIT_OLD_DATA, ARG_OLD_DATA},
+	{AUDIT_NEW_DATA, ARG_NEW_DATA},
+	{AUDIT_ERROR_MESSAGE, ARG_ERROR_MESSAGE},
+	{AUDIT_CLIENT_ADDR, ARG_CLIENT_ADDR},
+	{AUDIT_ACTING_FOR, ARG_ACTING_FOR},
 };
 
 const char *const fobs_audit_results[FOBS_N_RESULTS] = {
@@ -122,9 +119,6 @@ static Oid	insert_plan_log = InvalidOid;
 /* There is a partition for times from the first to before the second */
 static TimestampTz partition_from = 0;
 static TimestampTz partition_until = 0;
-
-/* The INSERT that runs is ours */
-static bool door_open = false;
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_log_operation);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_guard);
@@ -217,12 +211,6 @@ prepare_insert(void)
 	insert_plan_log = log;
 }
 
-static bool
-is_document(Argument argument)
-{
-	return columns[argument].type == JSONBOID;
-}
-
 /*
  * What the request context says where the caller says nothing.  It is cut,
  * not refused, where it is too long: whoever set it may be far away.
@@ -300,6 +288,25 @@ check_result(Operation *operation)
 				 errhint("Valid results are \"success\", \"failure\", \"denied\", \"timeout\" and \"noop\".")));
 }
 
+/* What no clock shows would make statistics of nothing. */
+static void
+check_numbers(const Operation *operation)
+{
+	if (!operation->nulls[ARG_DURATION_MS] &&
+		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
+		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
+				 errhint("Leave it out where nothing was measured.")));
+	if (!operation->nulls[ARG_OCCURRED_AT] &&
+		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
+				 errhint("Leave it out where it is now.")));
+}
+
 static void
 check_operation(Operation *operation)
 {
@@ -307,84 +314,42 @@ check_operation(Operation *operation)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"%s\" of an audit log entry must not be null",
-						operation->nulls[ARG_OPERATION] ? "operation" : "result")));
+						operation->nulls[ARG_OPERATION] ? "operation" : "result"),
+				 errhint("Name what was done, as \"update\", and leave out a result that is success.")));
 	check_sizes(operation);
 	if (toast_raw_datum_size(operation->values[ARG_OPERATION]) == VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"operation\" of an audit log entry must not be empty")));
+				 errmsg("\"operation\" of an audit log entry must not be empty"),
+				 errhint("Name what was done, as \"update\".")));
 	check_result(operation);
+	check_numbers(operation);
 }
 
-static void
-update(pg_cryptohash_ctx *hash, const void *data, size_t length)
-{
-	if (pg_cryptohash_update(hash, data, length) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-/* The bytes that a value is hashed as: UTF-8 text. */
-static char *
-canonical_text(Argument argument, Datum value)
-{
-	char	   *string;
-
-	if (is_document(argument))
-	{
-		Jsonb	   *document = DatumGetJsonbP(value);
-
-		string = JsonbToCString(NULL, &document->root, VARSIZE(document));
-	}
-	else if (columns[argument].type == INETOID)
-		string = DatumGetCString(DirectFunctionCall1(inet_out, value));
-	else
-		string = TextDatumGetCString(value);
-	return pg_server_to_any(string, strlen(string), PG_UTF8);
-}
-
-/*
- * Sets salt and digest: SHA-256 of the salt, a byte 1 for this encoding, and
- * of each erasable column that is not null its tag, its length as a 32-bit
- * big-endian number and its text.
- */
+/* Sets a salt, and the digest of the columns that may be erased. */
 static void
 set_digest(Operation *operation)
 {
-	const uint8 version = 1;
 	bytea	   *salt = palloc(VARHDRSZ + SALT_SIZE);
-	bytea	   *digest = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
-	pg_cryptohash_ctx *hash;
+	bytea	   *digest = palloc(VARHDRSZ + MERKLE_HASH_SIZE);
+	AuditRow	row;
+	MerkleHash	hash;
 
 	SET_VARSIZE(salt, VARHDRSZ + SALT_SIZE);
-	SET_VARSIZE(digest, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	SET_VARSIZE(digest, VARHDRSZ + MERKLE_HASH_SIZE);
 	if (!pg_strong_random(VARDATA(salt), SALT_SIZE))
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random salt")));
 
-	hash = pg_cryptohash_create(PG_SHA256);
-	if (hash == NULL || pg_cryptohash_init(hash) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	update(hash, VARDATA(salt), SALT_SIZE);
-	update(hash, &version, sizeof(version));
 	for (int i = 0; i < lengthof(personal); i++)
 	{
-		Argument	argument = personal[i].argument;
-		char	   *string;
-		uint32		length;
-
-		if (operation->nulls[argument])
-			continue;
-		string = canonical_text(argument, operation->values[argument]);
-		length = pg_hton32((uint32) strlen(string));
-		update(hash, &personal[i].tag, sizeof(personal[i].tag));
-		update(hash, &length, sizeof(length));
-		update(hash, string, strlen(string));
+		row.values[personal[i].column] = operation->values[personal[i].argument];
+		row.nulls[personal[i].column] = operation->nulls[personal[i].argument];
 	}
-	if (pg_cryptohash_final(hash, (uint8 *) VARDATA(digest),
-							PG_SHA256_DIGEST_LENGTH) < 0)
-		elog(ERROR, "could not compute SHA-256");
-	pg_cryptohash_free(hash);
+	row.values[AUDIT_PERSONAL_SALT] = PointerGetDatum(salt);
+	fobs_audit_personal_digest(&row, &hash);
+	memcpy(VARDATA(digest), hash.bytes, MERKLE_HASH_SIZE);
 
 	fobs_set_value(operation, ARG_PERSONAL_SALT, PointerGetDatum(salt));
 	fobs_set_value(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
@@ -442,6 +407,7 @@ ensure_partition(Oid caller, TimestampTz now)
 	if (now >= partition_from && now < partition_until)
 		return;
 	function = extension_function(caller, "audit_ensure_partition", 1, types);
+	fobs_audit_doors |= FOBS_DOOR_KEEP;
 	until = OidFunctionCall1(function, TimestampTzGetDatum(now));
 	partition_until = DatumGetTimestampTz(until);
 	partition_from = now;
@@ -452,7 +418,7 @@ static int64
 append(Oid caller, Operation *operation)
 {
 	char		nulls[N_ARGUMENTS];
-	bool		was_open = door_open;
+	int			doors_before = fobs_audit_doors;
 	bool		isnull;
 	int64		id;
 
@@ -464,42 +430,47 @@ append(Oid caller, Operation *operation)
 	prepare_insert();
 	for (int i = 0; i < N_ARGUMENTS; i++)
 		nulls[i] = operation->nulls[i] ? 'n' : ' ';
-	door_open = true;
+	fobs_audit_doors = doors_before | FOBS_DOOR_APPEND;
 	if (SPI_execute_plan(insert_plan, operation->values, nulls, false, 0) !=
 		SPI_OK_INSERT_RETURNING || SPI_processed != 1)
 		elog(ERROR, "could not append to the audit log");
-	door_open = was_open;
+	fobs_audit_doors = doors_before;
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
 									 SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	return id;
 }
 
+/* The role that the log belongs to; an error if there is no log. */
+Oid
+fobs_audit_log_owner(Oid caller)
+{
+	find_log(caller);
+	return log_owner;
+}
+
 /* Appends a complete operation, and returns its id. */
 static int64
 append_as_owner(Oid caller, Operation *operation)
 {
-	bool		was_open = door_open;
-	Oid			save_userid;
-	int			save_sec_context;
+	int			doors_before = fobs_audit_doors;
+	FobsSavedUser saved;
 	int64		id;
 
 	set_digest(operation);
 	fobs_audit_ring_count(fobs_audit_result(operation));
 
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log_owner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	fobs_audit_become_owner(log_owner, &saved);
 	PG_TRY();
 	{
 		id = append(caller, operation);
 	}
 	PG_FINALLY();
 	{
-		door_open = was_open;
+		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	fobs_audit_become_self(&saved);
 	return id;
 }
 
@@ -581,8 +552,8 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 /*
  * audit_guard() returns trigger
  *
- * Lets pass what log_operation() inserts, and raises insufficient_privilege
- * for everything else.
+ * Lets pass what log_operation() inserts and erase_audit_details() erases, and
+ * raises insufficient_privilege for everything else.
  */
 Datum
 fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)
@@ -596,8 +567,11 @@ fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager",
 						"audit_guard")));
 	insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
-	if (insert && door_open)
+	if (insert && (fobs_audit_doors & FOBS_DOOR_APPEND))
 		PG_RETURN_POINTER(trigger->tg_trigtuple);
+	if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) &&
+		(fobs_audit_doors & FOBS_DOOR_ERASE))
+		PG_RETURN_POINTER(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("audit log is append-only"),

@@ -90,6 +90,11 @@ extern int no_such_variable
 #define TransamVariables ShmemVariableCache
 #endif
 
+/* 16 has one function for whose an object is */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)
+#endif
+
 /* 16 says by what a backend's entry is found; the index starts at 1 */
 #if PG_VERSION_NUM < 160000
 #define pgstat_get_local_beentry_by_index(i) \
@@ -129,6 +134,15 @@ extern int no_such_variable
 	QueryDesc *queryDesc, ScanDirection direction, uint64 count, \
 	bool execute_once
 #define EXECUTOR_RUN_ARGS queryDesc, direction, count, execute_once
+#endif
+
+/* 16 lets who reads a sorted datum do without a copy; before, it was one */
+#if PG_VERSION_NUM < 160000
+#define tuplesort_getdatum(state, forward, copy, val, isnull, abbrev) \
+	tuplesort_getdatum(state, forward, val, isnull, abbrev)
+#define tuplesort_free_datum(value) pfree(DatumGetPointer(value))
+#else
+#define tuplesort_free_datum(value) ((void) (value))
 #endif
 
 /* 18 lets a module name itself */

@@ -23,6 +23,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "audit_guard.h"
+#include "audit_worker.h"
 #include "context.h"
 #include "guc.h"
 
@@ -335,6 +337,21 @@ fobs_guc_init(void)
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 	define_audit_log_retention();
+	DefineCustomBoolVariable("fraiseql_obs.audit_guard",
+							 "Enables that the audit log is append-only for superusers, too.",
+							 NULL,
+							 &fobs_audit_guard, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.audit_worker",
+							 "Enables the background workers that keep audit logs.",
+							 NULL,
+							 &fobs_audit_worker, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.audit_seal_interval",
+							"Sets how often new rows of an audit log are sealed.",
+							NULL,
+							&fobs_audit_seal_interval_s, 10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("fraiseql_obs.audit_ring_slots",
 							"Sets how many operations of the audit log are kept until their outcome is written.",
 							NULL,
@@ -356,6 +373,12 @@ fobs_guc_init(void)
 							 NULL,
 							 &fobs_audit_failures, false,
 							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.audit_signing_key_file",
+							   "Sets the file with the private key that signs checkpoints of audit logs.",
+							   NULL,
+							   &fobs_audit_signing_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

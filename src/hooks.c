@@ -38,7 +38,8 @@
  * plans_toplevel().
  *
  * We never write to what we are given (other extensions read the query
- * identifier after us), never raise an error and never talk to the client.
+ * identifier after us), never raise an error and never talk to the client, but
+ * for the audit log's guard, whose purpose it is to refuse.
  *
  * Caveats:
  * - A WITH HOLD cursor that is materialised at COMMIT runs outside of any
@@ -70,6 +71,9 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit_databases.h"
+#include "audit_door.h"
+#include "audit_guard.h"
 #include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
@@ -881,6 +885,8 @@ fobs_ExecutorStart(QueryDesc *queryDesc, int eflags)
 		prev_ExecutorStart(queryDesc, eflags);
 	else
 		standard_ExecutorStart(queryDesc, eflags);
+	if (!(eflags & EXEC_FLAG_EXPLAIN_ONLY))
+		fobs_audit_guard_executor(queryDesc);
 
 	if (statement != NULL)
 	{
@@ -1085,13 +1091,43 @@ utility_kind(Node *parsetree)
 	}
 }
 
-static void
-call_ProcessUtility(PROCESS_UTILITY_PARAMS)
+static inline void
+call_next_ProcessUtility(PROCESS_UTILITY_PARAMS)
 {
 	if (prev_ProcessUtility)
 		prev_ProcessUtility(PROCESS_UTILITY_ARGS);
 	else
 		standard_ProcessUtility(PROCESS_UTILITY_ARGS);
+}
+
+/*
+ * Calls it, unless the audit log's guard refuses the statement.  What wants a
+ * database for itself has the audit log's worker out of it.
+ */
+static void
+call_ProcessUtility(PROCESS_UTILITY_PARAMS)
+{
+	int			doors_before = fobs_audit_doors;
+	int			doors = fobs_audit_guard_utility(pstmt->utilityStmt);
+	Oid			vacated = fobs_audit_databases_vacate(pstmt->utilityStmt);
+
+	if (likely(doors == doors_before && !OidIsValid(vacated)))
+	{
+		call_next_ProcessUtility(PROCESS_UTILITY_ARGS);
+		return;
+	}
+	fobs_audit_doors = doors;
+	PG_TRY();
+	{
+		call_next_ProcessUtility(PROCESS_UTILITY_ARGS);
+	}
+	PG_FINALLY();
+	{
+		fobs_audit_doors = doors_before;
+		if (OidIsValid(vacated))
+			fobs_audit_databases_readmit(vacated);
+	}
+	PG_END_TRY();
 }
 
 /* Calls it so that nothing is counted. */

@@ -16,6 +16,7 @@ DECLARE
     guarded boolean;
     partition regclass;
 BEGIN
+    PERFORM @extschema@.audit_create_evidence(log);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log(), @extschema@.audit_guard(),
@@ -34,17 +35,25 @@ BEGIN
         @extschema@.audit_mapping_expressions(regclass, jsonb),
         @extschema@.audit_known_expressions(regclass),
         @extschema@.audit_snapshot(),
-        @extschema@.audit_is_native(pg_snapshot, bigint),
-        @extschema@.audit_tail_condition(regclass, boolean),
-        @extschema@.audit_add_to_rollups(regclass, text),
-        @extschema@.audit_last_id(regclass),
-        @extschema@.audit_rebuild_rollups(regclass),
+        @extschema@.audit_is_native(pg_snapshot, bigint, oid),
+        @extschema@.audit_tail_condition(regclass),
+        @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
+        @extschema@.audit_is_due, @extschema@.audit_seal_rows,
+        @extschema@.audit_append_seal, @extschema@.audit_seal,
+        @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
+        @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
+        @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
+        @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
         @extschema@.log_operation, @extschema@.audit_drain_ring(),
         @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
-        @extschema@.index_audit_partitions() TO %I', owner);
+        @extschema@.index_audit_partitions(),
+        @extschema@.audit_do_refresh_audit_rollups(),
+        @extschema@.audit_do_index_audit_partitions(),
+        @extschema@.audit_do_adopt_audit_source(regclass, jsonb),
+        @extschema@.audit_do_forget_audit_source(regclass) TO %I', owner);
 
     EXECUTE format('SELECT guard_triggers FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
@@ -69,9 +78,36 @@ $$;
 COMMENT ON FUNCTION audit_attach(regclass) IS
 'Gives the tables of an audit log the grants and triggers that they have of this extension';
 
+-- Every process looks anew whether there is a log to guard, and the worker
+-- whether there is one to keep, when this transaction has committed.
+CREATE FUNCTION audit_announce()
+RETURNS void
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_announce'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_announce() IS
+'Tells all processes that the registry of the audit log has changed';
+
+CREATE FUNCTION audit_activate()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE @extschema@.audit_registry r
+    SET system_identifier = c.system_identifier, database_oid = d.oid
+    FROM pg_control_system() c, pg_database d
+    WHERE d.datname = current_database()
+      AND (r.system_identifier, r.database_oid) IS DISTINCT FROM (c.system_identifier, d.oid);
+    PERFORM @extschema@.audit_announce();
+END
+$$;
+COMMENT ON FUNCTION audit_activate() IS
+'Has the audit log of this database guarded and kept from now on';
+
 -- A log that stood before the extension was created, as after DROP EXTENSION,
 -- is found again.  Not every table of that name is believed: an ordinary user
--- may have made it to be told what others do.
+-- may have made it to be told what others do.  A role that cannot log in and has
+-- no members is nobody but superusers.
 DO $$
 DECLARE
     found name[];
@@ -79,16 +115,17 @@ BEGIN
     SELECT array_agg(n.nspname) INTO found
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_class s ON s.relnamespace = n.oid AND s.relowner = c.relowner
     JOIN pg_roles o ON o.oid = c.relowner
-    WHERE c.relname = 'fraiseql_audit_log' AND c.relkind = 'p'
-      AND s.relname = 'fraiseql_audit_settings' AND s.relkind = 'r'
-      AND (o.rolsuper OR NOT o.rolcanlogin
+    WHERE c.relname = 'fraiseql_audit_log' AND @extschema@.audit_is_standing(n.nspname)
+      AND (o.rolsuper
+           OR NOT o.rolcanlogin
+              AND NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = o.oid)
            OR o.oid = (SELECT datdba FROM pg_database
                        WHERE datname = current_database()));
     IF cardinality(found) = 1 THEN
-        INSERT INTO @extschema@.audit_registry VALUES (found[1]);
+        INSERT INTO @extschema@.audit_registry (schema_name) VALUES (found[1]);
         PERFORM @extschema@.audit_attach(@extschema@.audit_log());
+        PERFORM @extschema@.audit_activate();
     END IF;
 END
 $$;

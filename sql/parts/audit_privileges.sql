@@ -4,11 +4,16 @@
 
 CREATE FUNCTION grant_audit_writer(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM @extschema@.audit_log();
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to append.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.log_operation, @extschema@.log_operations TO %I', role);
@@ -19,20 +24,26 @@ COMMENT ON FUNCTION grant_audit_writer(name) IS
 
 CREATE FUNCTION grant_audit_reader(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     source regclass;
 BEGIN
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to read.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
                    (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
                    role);
     EXECUTE format('GRANT SELECT ON %s, %s TO %I', log,
                    (SELECT string_agg(@extschema@.audit_table_name(log, name), ', ')
                     FROM unnest('{v_audit_log,fraiseql_audit_settings,fraiseql_audit_counts,
-                                  fraiseql_audit_actor_days,fraiseql_audit_rollup_state}'::text[]) name),
+                                  fraiseql_audit_actor_days,fraiseql_audit_rollup_state,
+                                  fraiseql_audit_seals,fraiseql_audit_checkpoints}'::text[]) name),
                    role);
     FOR source IN SELECT @extschema@.audit_sources(log) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
@@ -47,6 +58,8 @@ BEGIN
         @extschema@.audit_table_name, @extschema@.audit_is_native,
         @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
         @extschema@.audit_dimension_columns, @extschema@.audit_tally,
+        @extschema@.audit_checkpoint, @extschema@.audit_tree_root,
+        @extschema@.audit_leaf_hash,
         @extschema@.audit_counts,
         @extschema@.audit_actor_counts, @extschema@.audit_profile_days,
         @extschema@.audit_check_period, @extschema@.audit_by_key,
@@ -57,17 +70,20 @@ BEGIN
         @extschema@.audit_number, @extschema@.audit_moment,
         @extschema@.audit_result_counts, @extschema@.audit_report_tables,
         @extschema@.audit_report_facts, @extschema@.audit_report_lists,
-        @extschema@.audit_text_line, @extschema@.audit_text_heading,
-        @extschema@.audit_text_value, @extschema@.audit_report_text,
+        @extschema@.audit_report_period, @extschema@.audit_text_line,
+        @extschema@.audit_text_heading, @extschema@.audit_text_value,
+        @extschema@.audit_text_tables, @extschema@.audit_report_text,
         @extschema@.audit_csv_value, @extschema@.audit_report_csv,
-        @extschema@.audit_html, @extschema@.audit_html_table,
-        @extschema@.audit_html_counts, @extschema@.audit_html_facts,
-        @extschema@.audit_html_list, @extschema@.audit_chart_series,
-        @extschema@.audit_chart_legend, @extschema@.audit_chart_bars,
-        @extschema@.audit_html_chart_by_day,
-        @extschema@.audit_html_chart_of_users, @extschema@.audit_html_style,
-        @extschema@.audit_html_totals, @extschema@.audit_html_count_tables,
-        @extschema@.audit_report_html, @extschema@.compliance_report_text,
+        @extschema@.audit_html, @extschema@.audit_html_cell,
+        @extschema@.audit_html_table, @extschema@.audit_html_counts,
+        @extschema@.audit_html_facts, @extschema@.audit_html_list,
+        @extschema@.audit_chart_series, @extschema@.audit_chart_patterns,
+        @extschema@.audit_report_spans, @extschema@.audit_chart_axis,
+        @extschema@.audit_html_chart_by_day, @extschema@.audit_html_users,
+        @extschema@.audit_html_style, @extschema@.audit_css_string,
+        @extschema@.audit_html_page, @extschema@.audit_html_totals,
+        @extschema@.audit_html_state, @extschema@.audit_html_count_tables,
+        @extschema@.audit_html_lists, @extschema@.audit_report_html, @extschema@.compliance_report_text,
         @extschema@.compliance_report_csv, @extschema@.compliance_report_html,
         @extschema@.audit_relation, @extschema@.audit_check_window,
         @extschema@.audit_check_thresholds, @extschema@.audit_statistics,
@@ -81,38 +97,17 @@ $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
 'Lets a role read the audit log, as far as its row security allows';
 
-REVOKE ALL ON FUNCTION audit_log, audit_guard, audit_table_name,
-    audit_dress_partition, audit_ensure_partition, audit_attach,
-    audit_tenant_condition, create_audit_log, log_operation, log_operations,
-    index_audit_partitions, audit_partition_bounds, audit_search, audit_condition,
-    recent_operations,
-    by_user, by_entity, by_operation, by_request, failed_operations,
-    audit_create_rollups, audit_snapshot, audit_is_native, audit_tail_condition,
-    audit_add_to_rollups, audit_last_id, audit_rebuild_rollups,
-    refresh_audit_rollups, audit_uncounted_rows, audit_dimension_columns,
-    audit_tally, audit_counts,
-    audit_actor_counts, audit_profile_days, audit_check_period, audit_by_key,
-    audit_entries, audit_accesses, audit_retention, audit_coverage,
-    audit_results, audit_report, audit_report_made, compliance_report,
-    audit_number, audit_moment, audit_result_counts, audit_report_tables,
-    audit_report_facts, audit_report_lists, audit_text_line,
-    audit_text_heading, audit_text_value, audit_report_text, audit_csv_value,
-    audit_report_csv, audit_html, audit_html_table, audit_html_counts,
-    audit_html_facts, audit_html_list, audit_chart_series, audit_chart_legend,
-    audit_chart_bars, audit_html_chart_by_day, audit_html_chart_of_users,
-    audit_html_style, audit_html_totals, audit_html_count_tables,
-    audit_report_html, compliance_report_text, compliance_report_csv,
-    compliance_report_html,
-    audit_drain_ring, audit_forget_dropped_databases,
-    audit_claim_start, audit_claim_stop,
-    audit_announce_start, audit_announce_stop,
-    audit_capture, audit_check_table, audit_check_columns, audit_table,
-    unaudit_table, audit_sources, audit_source_table, audit_result_expression,
-    audit_operation_expression, audit_known_sources, audit_cast,
-    audit_mapping_expressions, audit_known_expressions, adopt_audit_source,
-    audit_source_of, forget_audit_source,
-    audit_relation, audit_check_window, audit_check_thresholds,
-    audit_statistics, failure_spikes, repeated_denials, audit_begins,
-    new_actors, off_hours, volume_spikes, silence, most_active_users,
-    most_active_entities, slow_operations,
-    grant_audit_writer, grant_audit_reader FROM PUBLIC;
+-- Whatever the extension has is for those alone whom it was granted to.
+DO $$
+DECLARE
+    function regprocedure;
+BEGIN
+    FOR function IN
+        SELECT d.objid FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
+          AND d.deptype = 'e' AND e.extname = 'fraiseql_obs'
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function);
+    END LOOP;
+END
+$$;

@@ -11,21 +11,35 @@
 -- fraiseql_audit_actor_days: by user and UTC day.
 -- fraiseql_audit_rollup_state: which rows are in them.
 --
--- Which rows are counted: those that are visible in the snapshot of the state.
--- The next refresh adds those that have become visible since, the difference
+-- Which rows are counted: those that are sealed, see audit_seals.sql.  A seal
+-- has the rows that have become visible since the one before, the difference
 -- of two snapshots, whenever they were written: no row that commits late is
 -- left out, and none is counted twice.  Readers add the rows that are not
 -- counted yet (the tail), with the same snapshot, so their figures are exact.
+-- Where a dump was restored the snapshot means nothing; until the log is sealed
+-- there, readers count rows.
 --
--- Transaction ids mean nothing in another cluster.  Where a dump was restored
--- the rows up to baseline_id are counted, whatever their xact says, and only
--- those after it by snapshot; refresh_audit_rollups() finds out, and until it
--- has run readers count rows.
+-- Readers take no lock.  They see rollups only if they may see all rows of the
+-- log, which the policies of the tables say.
 --
--- Refreshing writes, as the log's owner, one session at a time (row lock on
--- the state).  Readers take no lock.  They see rollups only if they may see all
--- rows of the log, which the policies of the tables say.
---
+
+-- A table beside the log is its owner's, and seen by who sees all of its rows.
+CREATE FUNCTION audit_dress_table(log regclass, beside regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', beside);
+    EXECUTE format('CREATE POLICY fraiseql_audit_all_rows ON %s FOR SELECT
+                    USING ((SELECT NOT row_security_active(%L::regclass)))',
+                   beside, log);
+    EXECUTE format('ALTER TABLE %s OWNER TO %I', beside,
+                   (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
+END
+$$;
+COMMENT ON FUNCTION audit_dress_table(regclass, regclass) IS
+'Gives a table beside the audit log its owner and its row security';
 
 CREATE FUNCTION audit_create_rollups(log regclass)
 RETURNS void
@@ -36,7 +50,6 @@ DECLARE
     counts text := @extschema@.audit_table_name(log, 'fraiseql_audit_counts');
     actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
     state text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
-    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log);
     rollup text;
 BEGIN
     EXECUTE format($table$
@@ -86,11 +99,7 @@ BEGIN
     EXECUTE format('INSERT INTO %s DEFAULT VALUES', state);
 
     FOREACH rollup IN ARRAY ARRAY[counts, actor_days, state] LOOP
-        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', rollup);
-        EXECUTE format('CREATE POLICY fraiseql_audit_all_rows ON %s FOR SELECT
-                        USING ((SELECT NOT row_security_active(%L::regclass)))',
-                       rollup, log);
-        EXECUTE format('ALTER TABLE %s OWNER TO %I', rollup, owner);
+        PERFORM @extschema@.audit_dress_table(log, rollup::regclass);
     END LOOP;
 END
 $$;
@@ -116,23 +125,29 @@ COMMENT ON FUNCTION audit_snapshot() IS
 'The current snapshot, without what the transaction itself has written';
 
 -- The transaction ids of a snapshot are those of this cluster.
-CREATE FUNCTION audit_is_native(snapshot pg_snapshot, system_identifier bigint)
+CREATE FUNCTION audit_is_native(
+    snapshot pg_snapshot,
+    system_identifier bigint,
+    database_oid oid)
 RETURNS boolean
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.system_identifier = audit_is_native.system_identifier
+           AND d.oid = database_oid
            AND pg_snapshot_xmax(snapshot) <= pg_snapshot_xmax(pg_current_snapshot())
-    FROM pg_control_system() c
+    FROM pg_control_system() c, pg_database d
+    WHERE d.datname = current_database()
 $$;
-COMMENT ON FUNCTION audit_is_native(pg_snapshot, bigint) IS
-'Whether a snapshot was taken in this cluster';
+COMMENT ON FUNCTION audit_is_native(pg_snapshot, bigint, oid) IS
+'Whether a snapshot was taken in this database';
 
 -- The condition of rows that the rollups do not have; NULL where the rollups
 -- cannot answer, because there are none yet, they are another cluster's, or
--- the reader may not see all rows.  BRIN on xact finds the tail: the log's
+-- the reader may not see all rows.  Not visible in a snapshot are transactions
+-- that ran then and those from its xmax on.  BRIN on xact finds them: the log's
 -- index has this very expression.
-CREATE FUNCTION audit_tail_condition(log regclass, everywhere boolean DEFAULT false)
+CREATE FUNCTION audit_tail_condition(log regclass)
 RETURNS text
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -145,174 +160,16 @@ BEGIN
         RETURN NULL;
     END IF;
     EXECUTE format(
-        $query$SELECT format('created_at >= %%L AND (xact::text)::bigint >= %%s AND id > %%s AND NOT pg_visible_in_snapshot(xact, %%L)',
-                             CASE WHEN $1 THEN '-infinity' ELSE tail_since END,
-                             pg_snapshot_xmin(snapshot), baseline_id, snapshot)
-               FROM %s WHERE @extschema@.audit_is_native(snapshot, system_identifier)$query$,
-        state) INTO condition USING everywhere;
+        $query$SELECT format('created_at >= %%L AND id > %%s AND ((xact::text)::bigint >= %%s OR (xact::text)::bigint = ANY (%%L))',
+                             tail_since, baseline_id, pg_snapshot_xmax(snapshot),
+                             ARRAY(SELECT x::text::bigint FROM pg_snapshot_xip(snapshot) x))
+               FROM %s WHERE @extschema@.audit_is_native(snapshot, system_identifier, database_oid)$query$,
+        state) INTO condition;
     RETURN condition;
 END
 $$;
-COMMENT ON FUNCTION audit_tail_condition(regclass, boolean) IS
+COMMENT ON FUNCTION audit_tail_condition(regclass) IS
 'The condition of the rows that the rollups do not have yet; null where rollups cannot be used';
-
--- Adds the rows that meet a condition to the rollups.
-CREATE FUNCTION audit_add_to_rollups(log regclass, condition text)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
-AS $$
-DECLARE
-    added bigint;
-BEGIN
-    EXECUTE format($query$
-        WITH counts AS MATERIALIZED (
-            SELECT CASE WHEN grouping(operation) = 0 THEN 'operation'
-                   WHEN grouping(entity_type) = 0 THEN 'entity_type'
-                   WHEN grouping(tenant_id) = 0 THEN 'tenant'
-                   ELSE 'total' END AS dimension,
-                   CASE grouping(quarter) WHEN 0 THEN 'quarter' ELSE 'day' END AS grain,
-                   coalesce(quarter, day) AS bucket,
-                   coalesce(operation, entity_type, tenant_id) AS key,
-                   result, count(*) AS n
-            FROM (SELECT date_bin('15 minutes', created_at, '2000-01-01') AS quarter,
-                         date_trunc('day', created_at) AS day,
-                         operation, entity_type, tenant_id, result
-                  FROM %1$s WHERE %2$s) AS r
-            GROUP BY GROUPING SETS ((quarter, result), (quarter, operation, result),
-                (day, operation, result), (day, entity_type, result),
-                (day, tenant_id, result))),
-        counted AS (
-            INSERT INTO %3$s AS c
-            SELECT * FROM counts
-            ON CONFLICT (dimension, grain, bucket, key, result)
-            DO UPDATE SET n = c.n + excluded.n)
-        SELECT coalesce(sum(n), 0) FROM counts WHERE dimension = 'total'
-        $query$, log, condition,
-        @extschema@.audit_table_name(log, 'fraiseql_audit_counts')) INTO added;
-    EXECUTE format($query$
-        INSERT INTO %3$s AS a
-        SELECT created_at::date, user_id, count(*),
-               count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')),
-               count(*) FILTER (WHERE result = 'denied')
-        FROM %1$s WHERE %2$s
-        GROUP BY created_at::date, user_id
-        ON CONFLICT (user_id, day)
-        DO UPDATE SET n = a.n + excluded.n, failed = a.failed + excluded.failed,
-                      denied = a.denied + excluded.denied
-        $query$, log, condition,
-        @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days'));
-    RETURN added;
-END
-$$;
-COMMENT ON FUNCTION audit_add_to_rollups(regclass, text) IS
-'Adds rows of the audit log to its rollups; returns how many';
-
--- The last id for which all rows are there: for an instant nobody writes, and
--- ids are given out by those who do.  The lock goes with the subtransaction.
-CREATE FUNCTION audit_last_id(log regclass)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '2s'
-AS $$
-DECLARE
-    last_id bigint;
-BEGIN
-    BEGIN
-        EXECUTE format('LOCK TABLE %s IN SHARE MODE', log);
-        last_id := coalesce(pg_sequence_last_value(
-            pg_get_serial_sequence(log::text, 'id')), 0);
-        RAISE SQLSTATE 'FOBS1';
-    EXCEPTION WHEN SQLSTATE 'FOBS1' THEN
-        RETURN last_id;
-    END;
-END
-$$;
-COMMENT ON FUNCTION audit_last_id(regclass) IS
-'An id up to which all rows of the audit log are committed';
-
--- Counts all rows that stand anew.  What was counted of partitions that have
--- gone is kept.
-CREATE FUNCTION audit_rebuild_rollups(log regclass)
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE STRICT
-SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
-AS $$
-DECLARE
-    bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
-    first timestamptz := coalesce(bounds[cardinality(bounds)], 'infinity');
-    last_id bigint := @extschema@.audit_last_id(log);
-    seen pg_snapshot := @extschema@.audit_snapshot();
-BEGIN
-    EXECUTE format('DELETE FROM %s WHERE bucket >= %L',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_counts'), first);
-    EXECUTE format('DELETE FROM %s WHERE day >= %L::date',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days'), first);
-    EXECUTE format('UPDATE %s SET baseline_id = $1, snapshot = $2, horizon_xact = NULL,
-                    tail_since = ''-infinity''',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
-    USING last_id, seen;
-    RETURN @extschema@.audit_add_to_rollups(
-        log, format('(id <= %s OR pg_visible_in_snapshot(xact, %L))', last_id, seen));
-END
-$$;
-COMMENT ON FUNCTION audit_rebuild_rollups(regclass) IS
-'Counts the rows of the audit log anew, as after the restore of a dump; returns how many';
-
-CREATE FUNCTION refresh_audit_rollups()
-RETURNS bigint
-LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    log regclass := @extschema@.audit_log();
-    state text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
-    role_before text := current_setting('role');
-    tail text;
-    seen pg_snapshot;
-    counted_before boolean;
-    added bigint;
-BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE active_sql_transaction USING
-            MESSAGE = 'refresh_audit_rollups() must run in a READ COMMITTED transaction';
-    END IF;
-    -- what the owner has put on the tables runs with the owner's rights
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
-
-    EXECUTE format('SELECT snapshot IS NOT NULL FROM %s FOR UPDATE', state)
-    INTO counted_before;
-    tail := @extschema@.audit_tail_condition(log, everywhere => true);
-    IF tail IS NULL AND counted_before THEN
-        added := @extschema@.audit_rebuild_rollups(log);
-    ELSE
-        seen := @extschema@.audit_snapshot();
-        added := @extschema@.audit_add_to_rollups(
-            log, concat_ws(' AND ', tail, format('pg_visible_in_snapshot(xact, %L)', seen)));
-        EXECUTE format('UPDATE %s SET snapshot = $1', state) USING seen;
-    END IF;
-    EXECUTE format($query$
-        UPDATE %s
-        SET refreshed_at = clock_timestamp(),
-            system_identifier = (SELECT system_identifier FROM pg_control_system()),
-            tail_since = CASE WHEN pg_snapshot_xmin(snapshot) >= horizon_xact
-                         THEN horizon_at - interval '1 hour' ELSE tail_since END,
-            horizon_xact = CASE WHEN pg_snapshot_xmin(snapshot) < horizon_xact
-                           THEN horizon_xact ELSE pg_current_xact_id() END,
-            horizon_at = CASE WHEN pg_snapshot_xmin(snapshot) < horizon_xact
-                         THEN horizon_at ELSE now() END
-        $query$, state);
-
-    PERFORM set_config('role', role_before, true);
-    RETURN added;
-END
-$$;
-COMMENT ON FUNCTION refresh_audit_rollups() IS
-'Adds what is new in the audit log to its rollups; returns how many rows';
 
 -- The rows of a period ($1 to $4) that are to be counted one by one: those
 -- before and after the part that the rollups answer for ($2 to $3), the tail in
@@ -450,12 +307,14 @@ COMMENT ON FUNCTION audit_counts(text, timestamptz, timestamptz, boolean) IS
 'How many operations there were in a period, by one dimension (operation, entity_type, tenant, total), time and result';
 
 -- The most active users of a period, without a sum for every user.  Of each
--- day it takes the users with most rows (width of them): whoever is in none of
--- these lists has at most the sum of what the last of each list has.  If that
--- is less than what the last of the result is known to have, the result is
--- among those whose bound reaches it (Fagin's threshold algorithm).  If not,
--- because users are much alike, all are summed up.  (Casts are outside of the
--- conditions: under row security only those without functions use an index.)
+-- UTC day it takes the users with most rows (width of them): whoever is in none
+-- of these lists has at most the sum of what the last of each list has.  If
+-- that is less than what the last of the result is known to have, the result is
+-- among those whose bound reaches it (Fagin's threshold algorithm), and only
+-- theirs are summed up.  If not, because users are much alike, all are listed.
+-- A day that is in the period in part only is a bound; its rows are counted of
+-- those users.  (Casts are outside of the conditions: under row security only
+-- those without functions use an index.)
 CREATE FUNCTION audit_actor_counts(
     since timestamptz,
     until timestamptz,
@@ -471,6 +330,8 @@ DECLARE
     tail text := @extschema@.audit_tail_condition(log);
     first_day timestamptz := date_trunc('day', since + '23:59:59.999999');
     last_day timestamptz := date_trunc('day', until);
+    listed_from date := since;
+    listed_to date := until + '23:59:59.999999';
     actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
     width integer;
     actors jsonb;
@@ -480,6 +341,7 @@ BEGIN
         tail := NULL;
         first_day := until;
         last_day := until;
+        listed_to := listed_from;
     END IF;
     FOREACH width IN ARRAY ARRAY[10 * "limit", NULL] LOOP
         EXECUTE format($query$
@@ -488,27 +350,39 @@ BEGIN
                        count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
                        count(*) FILTER (WHERE result = 'denied') AS denied
                 FROM (%1$s) AS r WHERE user_id IS NOT NULL GROUP BY user_id),
-            listed AS MATERIALIZED (%3$s),
+            listed AS MATERIALIZED (
+                %3$s
+                UNION ALL
+                (SELECT NULL::date, user_id, n, n FROM uncounted ORDER BY n DESC LIMIT $5)),
             rests AS (
-                SELECT day, CASE WHEN count(*) = $5 THEN min(n) ELSE 0 END AS rest
+                SELECT day, CASE WHEN count(*) = $5 THEN min(most) ELSE 0 END AS rest
                 FROM listed GROUP BY day),
             known AS (
-                SELECT user_id, sum(n) AS n,
-                       sum(n) + (SELECT coalesce(sum(rest), 0) FROM rests) - sum(rest) AS bound
-                FROM (SELECT user_id, n, rest FROM listed JOIN rests USING (day)
-                      UNION ALL SELECT user_id, n, 0 FROM uncounted) AS k
+                SELECT user_id, sum(least) AS least,
+                       sum(most) + (SELECT coalesce(sum(rest), 0) FROM rests) - sum(rest) AS most
+                FROM listed JOIN rests ON listed.day IS NOT DISTINCT FROM rests.day
                 GROUP BY user_id),
             last_known AS (
                 SELECT n, unseen = 0 OR unseen < n AS certain
-                FROM (SELECT coalesce((SELECT n FROM known ORDER BY n DESC OFFSET $6 - 1 LIMIT 1), 0) AS n,
+                FROM (SELECT coalesce((SELECT least FROM known ORDER BY least DESC OFFSET $6 - 1 LIMIT 1), 0) AS n,
                              (SELECT coalesce(sum(rest), 0) FROM rests) AS unseen) AS l),
+            candidates AS MATERIALIZED (
+                SELECT user_id FROM known, last_known WHERE certain AND most >= n),
+            edges AS (
+                SELECT user_id, count(*) AS n,
+                       count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
+                       count(*) FILTER (WHERE result = 'denied') AS denied
+                FROM %4$s
+                WHERE (created_at >= $1 AND created_at < $2 OR created_at >= $3 AND created_at < $4)
+                  AND %5$s AND user_id IN (SELECT user_id FROM candidates)
+                GROUP BY user_id),
             totals AS (
-                SELECT k.user_id, coalesce(u.n, 0) + coalesce(c.n, 0) AS n,
-                       coalesce(u.failed, 0) + coalesce(c.failed, 0) AS failed,
-                       coalesce(u.denied, 0) + coalesce(c.denied, 0) AS denied
-                FROM (SELECT user_id FROM known, last_known
-                      WHERE certain AND bound >= last_known.n) AS k
-                     LEFT JOIN uncounted u USING (user_id),
+                SELECT k.user_id, coalesce(u.n, 0) + coalesce(e.n, 0) + coalesce(c.n, 0) AS n,
+                       coalesce(u.failed, 0) + coalesce(e.failed, 0) + coalesce(c.failed, 0) AS failed,
+                       coalesce(u.denied, 0) + coalesce(e.denied, 0) + coalesce(c.denied, 0) AS denied
+                FROM candidates k
+                     LEFT JOIN uncounted u USING (user_id)
+                     LEFT JOIN edges e USING (user_id),
                      LATERAL (SELECT sum(n) AS n, sum(failed) AS failed, sum(denied) AS denied
                               FROM %2$s AS a
                               WHERE a.user_id = k.user_id
@@ -516,23 +390,27 @@ BEGIN
                 ORDER BY n DESC, user_id COLLATE "C" LIMIT $6)
             SELECT (SELECT jsonb_agg(t) FROM totals t), certain FROM last_known
             $query$,
-            @extschema@.audit_uncounted_rows(log, 'user_id, result', tail,
-                since < first_day, last_day < until),
+            (SELECT string_agg(format('SELECT user_id, result FROM %s
+                                       WHERE created_at >= $1 AND created_at < $4 AND %s', relation, condition),
+                               ' UNION ALL ')
+             FROM (SELECT log, coalesce(tail, 'true')
+                   UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition)),
             actor_days,
             CASE WHEN width IS NULL THEN format(
-                'SELECT $7 AS day, user_id, sum(n) AS n FROM %s
-                 WHERE day >= $7 AND day < $8 AND user_id IS NOT NULL
+                'SELECT $7 AS day, user_id, sum(n) FILTER (WHERE day >= $7 AND day < $8) AS least, sum(n) AS most
+                 FROM %s WHERE day >= $9 AND day < $10 AND user_id IS NOT NULL
                  GROUP BY user_id', actor_days)
             ELSE format(
-                'SELECT d.day, l.user_id, l.n
-                 FROM (SELECT $7 + i AS day FROM generate_series(0, $8 - $7 - 1) i
+                'SELECT d.day, l.user_id, CASE WHEN d.day >= $7 AND d.day < $8 THEN l.n ELSE 0 END AS least, l.n AS most
+                 FROM (SELECT $9 + i AS day FROM generate_series(0, $10 - $9 - 1) i
                        OFFSET 0) AS d,
                       LATERAL (SELECT user_id, n FROM %s AS a
                                WHERE a.day = d.day AND a.user_id IS NOT NULL
-                               ORDER BY n DESC LIMIT $5) AS l', actor_days) END)
+                               ORDER BY n DESC LIMIT $5) AS l', actor_days) END,
+            log, coalesce('NOT (' || tail || ')', 'false'))
         INTO actors, certain
         USING since, first_day, last_day, until, width, "limit",
-              first_day::date, last_day::date;
+              first_day::date, last_day::date, listed_from, listed_to;
         EXIT WHEN certain;
     END LOOP;
     RETURN QUERY

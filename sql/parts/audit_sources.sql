@@ -213,7 +213,10 @@ BEGIN
         IF NOT FOUND THEN
             RAISE undefined_column USING
                 MESSAGE = format('column %s of "%s" does not exist', entry.value, relation),
-                DETAIL = format('It is mapped to "%s".', entry.target);
+                DETAIL = format('It is mapped to "%s".', entry.target),
+                HINT = format('Columns are %s.', (
+                    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+                    WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped));
         END IF;
         expression := @extschema@.audit_cast(entry.target, entry.value #>> '{}', source_type);
         IF expression IS NULL THEN
@@ -226,7 +229,8 @@ BEGIN
     END LOOP;
     IF NOT expressions ?& '{created_at,operation}' THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'mapping of adopt_audit_source() must have "created_at" and "operation"';
+            MESSAGE = 'mapping of adopt_audit_source() must have "created_at" and "operation"',
+            HINT = 'As {"created_at": "logged_at", "operation": "action", "user_id": "who"}.';
     END IF;
     RETURN expressions;
 END
@@ -262,6 +266,13 @@ COMMENT ON FUNCTION audit_known_expressions(regclass) IS
 'What is what in an audit table that is known by its name and columns';
 
 CREATE FUNCTION adopt_audit_source(relation regclass, mapping jsonb DEFAULT NULL)
+RETURNS regclass
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
+'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
+
+CREATE FUNCTION audit_do_adopt_audit_source(relation regclass, mapping jsonb)
 RETURNS regclass
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -318,8 +329,8 @@ BEGIN
     RETURN source;
 END
 $$;
-COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
-'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
+COMMENT ON FUNCTION audit_do_adopt_audit_source(regclass, jsonb) IS
+'What adopt_audit_source() does';
 
 -- The view over a table, if it is adopted
 CREATE FUNCTION audit_source_of(relation regclass)
@@ -336,12 +347,24 @@ COMMENT ON FUNCTION audit_source_of(regclass) IS
 
 CREATE FUNCTION forget_audit_source(relation regclass)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION forget_audit_source(regclass) IS
+'Ends what adopt_audit_source() began; the table stays as it is';
+
+CREATE FUNCTION audit_do_forget_audit_source(relation regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     source regclass := @extschema@.audit_source_of(relation);
 BEGIN
+    IF relation IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'relation must not be null',
+            HINT = 'Name the table.';
+    END IF;
     IF source IS NULL THEN
         RAISE NOTICE '"%" is no source of the audit log, skipping', relation;
         RETURN;
@@ -349,5 +372,5 @@ BEGIN
     EXECUTE format('DROP VIEW %s', source);
 END
 $$;
-COMMENT ON FUNCTION forget_audit_source(regclass) IS
-'Ends what adopt_audit_source() began; the table stays as it is';
+COMMENT ON FUNCTION audit_do_forget_audit_source(regclass) IS
+'What forget_audit_source() does';

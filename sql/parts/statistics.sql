@@ -231,15 +231,6 @@ COMMENT ON VIEW v_slow_queries IS 'slow_queries() as id and data';
 -- the statements of others for pg_read_all_stats, which pg_monitor is part of.
 --
 
-REVOKE ALL ON FUNCTION query_counters() FROM PUBLIC;
-REVOKE ALL ON FUNCTION query_stats() FROM PUBLIC;
-REVOKE ALL ON FUNCTION operation_stats() FROM PUBLIC;
-REVOKE ALL ON FUNCTION error_stats() FROM PUBLIC;
-REVOKE ALL ON FUNCTION slow_queries(integer) FROM PUBLIC;
-REVOKE ALL ON FUNCTION reset_metrics(text) FROM PUBLIC;
-REVOKE ALL ON FUNCTION metrics() FROM PUBLIC;
-REVOKE ALL ON FUNCTION export_metrics(text) FROM PUBLIC;
-
 GRANT USAGE ON SCHEMA @extschema@ TO pg_monitor, pg_read_all_stats;
 
 GRANT EXECUTE ON FUNCTION query_counters() TO pg_monitor, pg_read_all_stats;

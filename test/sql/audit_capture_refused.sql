@@ -25,6 +25,7 @@ SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_log');
 SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_settings');
 SELECT fraiseql_obs.audit_table('no_such_table');
 SELECT fraiseql_obs.audit_table(NULL);
+SELECT fraiseql_obs.unaudit_table(NULL);
 SELECT fraiseql_obs.audit_table('refused_key', exclude => '{v,w}');
 SELECT fraiseql_obs.audit_table('refused_key', mask => '{"odd \" name"}');
 SELECT fraiseql_obs.audit_table('refused_key', mask => '{NULL}');
@@ -67,15 +68,6 @@ ALTER TABLE refused_key DROP CONSTRAINT refused_key_pkey;
 INSERT INTO refused_key VALUES (2);
 SELECT fraiseql_obs.unaudit_table('refused_key');
 INSERT INTO refused_key VALUES (3);
-SELECT * FROM refused_key;
-
--- a log that has gone: what cannot be recorded is not done
-ALTER TABLE refused_key ADD PRIMARY KEY (id);
-SELECT fraiseql_obs.audit_table('refused_key');
-BEGIN;
-ALTER TABLE fraiseql_audit.fraiseql_audit_log RENAME TO was_audit_log;
-INSERT INTO refused_key VALUES (4);
-ROLLBACK;
 SELECT * FROM refused_key;
 DROP VIEW refused_view;
 DROP TABLE refused_no_key, refused_key, refused_deferred, refused_temp, refused_part;

@@ -9,6 +9,8 @@ CREATE ROLE regress_audit_reader;
 CREATE ROLE regress_audit_nobody;
 SELECT fraiseql_obs.grant_audit_writer('regress_audit_writer');
 SELECT fraiseql_obs.grant_audit_reader('regress_audit_reader');
+SELECT fraiseql_obs.grant_audit_reader(NULL);
+SELECT fraiseql_obs.grant_audit_writer(NULL);
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', user_id => 'ann', tenant_id => 'acme') > 0 AS logged;
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', 'denied', user_id => 'bob', tenant_id => 'umbrella') > 0 AS logged;
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', user_id => 'nobody') > 0 AS logged;
@@ -48,7 +50,7 @@ SELECT * FROM fraiseql_audit.fraiseql_audit_settings;
 SELECT * FROM fraiseql_obs.audit_registry;
 SELECT * FROM :partition;
 INSERT INTO fraiseql_audit.fraiseql_audit_log (operation) VALUES ('forged');
-INSERT INTO :partition (id, operation) VALUES (1, 'forged');
+INSERT INTO :partition (operation) VALUES ('forged');
 UPDATE fraiseql_audit.fraiseql_audit_log SET operation = 'forged';
 DELETE FROM fraiseql_audit.fraiseql_audit_log;
 TRUNCATE fraiseql_audit.fraiseql_audit_log;
@@ -72,7 +74,7 @@ SELECT * FROM :partition;
 SELECT fraiseql_obs.log_operation('x');
 SELECT fraiseql_obs.log_operations('[]');
 INSERT INTO fraiseql_audit.fraiseql_audit_log (operation) VALUES ('forged');
-INSERT INTO :partition (id, operation) VALUES (1, 'forged');
+INSERT INTO :partition (operation) VALUES ('forged');
 UPDATE fraiseql_audit.fraiseql_audit_log SET operation = 'forged';
 DELETE FROM fraiseql_audit.fraiseql_audit_log;
 TRUNCATE fraiseql_audit.fraiseql_audit_log;
@@ -85,12 +87,12 @@ SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.grant_audit_writer('regress_audit_reader');
 RESET ROLE;
 
--- a log of tenants, in a transaction that is rolled back, and in a session that
--- does not know the other log
-\c -
+-- a log of tenants, in another database
+\set main :DBNAME
+CREATE DATABASE regress_privileges;
+\c regress_privileges
+CREATE EXTENSION fraiseql_obs;
 BEGIN;
-ALTER SCHEMA fraiseql_audit RENAME TO fraiseql_audit_before;
-DELETE FROM fraiseql_obs.audit_registry;
 SELECT fraiseql_obs.create_audit_log(tenant_isolation => true) IS NOT NULL AS log;
 SELECT fraiseql_obs.grant_audit_reader('regress_audit_reader');
 SELECT fraiseql_obs.log_operations('[{"operation": "a", "tenant_id": "acme"},
@@ -115,6 +117,11 @@ SET LOCAL app.tenant_id = E'umbrella\' OR true --';
 SELECT operation FROM fraiseql_obs.recent_operations();
 SET LOCAL app.tenant_id = 'umbrella';
 SELECT operation FROM fraiseql_obs.failed_operations();
+-- our setting goes before the application's
+SET LOCAL fraiseql_obs.tenant_id = 'acme';
+SELECT operation FROM fraiseql_obs.recent_operations();
+SET LOCAL fraiseql_obs.tenant_id = '';
+SELECT operation FROM fraiseql_obs.recent_operations();
 SAVEPOINT s;
 SELECT * FROM :partition;
 ROLLBACK TO s;
@@ -129,6 +136,8 @@ SET ROLE regress_audit_nobody;
 SELECT operation FROM :partition;
 ROLLBACK;
 \set VERBOSITY default
+\c :main
+DROP DATABASE regress_privileges;
 
 REVOKE ALL ON SCHEMA fraiseql_obs, fraiseql_audit FROM regress_audit_writer, regress_audit_reader;
 DROP OWNED BY regress_audit_writer, regress_audit_reader, regress_audit_nobody;

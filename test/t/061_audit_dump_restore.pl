@@ -18,7 +18,7 @@ my $folder = PostgreSQL::Test::Utils::tempdir;
 
 # A digest of every column of every row, and how many there are
 my $all = q(SELECT count(*), md5(string_agg(l::text, E'\n' ORDER BY id))
-	FROM fraiseql_audit.fraiseql_audit_log AS l);
+	FROM fraiseql_audit.fraiseql_audit_log AS l WHERE operation !~ '^audit\.');
 
 sub fails
 {
@@ -41,7 +41,7 @@ sub works
 				> (SELECT coalesce(max(id), 0) FROM $log)"),
 		't',
 		"$name: goes on with the next id");
-	is($node->safe_psql($database, "SELECT count(*) FROM $log"),
+	is($node->safe_psql($database, "SELECT count(*) FROM $log WHERE operation !~ '^audit\\.'"),
 		$rows + 1, "$name: one row more");
 	is( $node->safe_psql(
 			$database, q(SELECT operation FROM fraiseql_obs.by_user('new', 1))),
@@ -128,10 +128,17 @@ foreach my $format (qw(plain custom))
 $node->safe_psql('app', 'DROP EXTENSION fraiseql_obs CASCADE');
 is($node->safe_psql('app', $all), $before, 'rows outlive the extension');
 is($node->safe_psql('app', 'SELECT count(*) FROM fraiseql_audit.v_audit_log'),
-	50, 'so does the view');
+	51, 'so does the view, and that it was dropped is one more');
 $node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs');
 is($node->safe_psql('app', $all), $before, 'the extension finds its log');
 works('app', 50, 'found');
+is( $node->safe_psql(
+		'app', q(
+		SELECT count(*) FROM pg_depend
+		WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fraiseql_obs')
+			AND deptype = 'e' AND classid = 'pg_trigger'::regclass)),
+	'0',
+	'its triggers are no members of the extension');
 
 # A table of somebody's own is not believed, until it is named.
 $node->safe_psql('postgres', 'CREATE DATABASE fake');
@@ -144,8 +151,23 @@ $node->safe_psql('fake', 'CREATE EXTENSION fraiseql_obs');
 fails('fake', q(SELECT fraiseql_obs.log_operation('secret')),
 	qr/audit log does not exist.*HINT: .*create_audit_log/s,
 	'a log of a user who can log in is not adopted');
-$node->safe_psql('fake', 'SELECT fraiseql_obs.create_audit_log()');
+$node->safe_psql('fake', q(SELECT fraiseql_obs.create_audit_log(owner => 'dump_tenant')));
 works('fake', 0, 'adopted by name');
+
+# Nor is one that an ordinary user left to be found.
+$node->safe_psql('postgres', 'CREATE ROLE dump_mallory LOGIN; CREATE DATABASE trap');
+$node->safe_psql(
+	'trap', q(
+	GRANT CREATE ON DATABASE trap TO dump_mallory;
+	SET ROLE dump_mallory;
+	CREATE SCHEMA fraiseql_audit;
+	CREATE TABLE fraiseql_audit.fraiseql_audit_log (operation text, created_at timestamptz)
+		PARTITION BY RANGE (created_at);
+	CREATE TABLE fraiseql_audit.fraiseql_audit_settings (guard_triggers boolean);
+	RESET ROLE;
+	CREATE EXTENSION fraiseql_obs));
+fails('trap', q(SELECT fraiseql_obs.log_operation('told')),
+	qr/audit log does not exist/, 'a trap is not taken for a log');
 
 $node->stop;
 done_testing();

@@ -13,7 +13,7 @@ use ObsTest;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-my $node = start_node('audit_partitions');
+my $node = start_node('audit_partitions', 'fraiseql_obs.audit_guard = off');
 my $append = q(SELECT fraiseql_obs.log_operation('create', user_id => 'u') > 0;);
 my $partitions = q(SELECT count(*) FROM pg_inherits
 	WHERE inhparent = 'fraiseql_audit.fraiseql_audit_log'::regclass);

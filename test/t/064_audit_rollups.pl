@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('audit_rollups');
+my $node = start_node('audit_rollups', 'fraiseql_obs.audit_guard = off');
 
 # The counts of all dimensions, from rollups and rows, are those of the rows;
 # and so many are left to count.
@@ -166,8 +166,8 @@ cmp_ok($other->safe_psql('app', 'SELECT count(*) FROM fraiseql_audit.fraiseql_au
 is_counted($other, $rows, 'all rows are counted one by one');
 $other->safe_psql('app', rows(5));
 is_counted($other, $rows + 5, 'and new ones');
-is($other->safe_psql('app', $refresh), $rows + 5, 'rebuilt');
-is_counted($other, 0, 'from the new rollups');
+is($other->safe_psql('app', $refresh), 25, 'what the dump had not counted, and what is new');
+is_counted($other, 0, 'all is in the rollups there');
 $other->safe_psql('app', rows(5));
 is_counted($other, 5, 'a tail there');
 is($other->safe_psql('app', $refresh), '5', 'refreshed there');

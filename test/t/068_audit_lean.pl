@@ -10,7 +10,7 @@ use ObsTest;
 use PostgreSQL::Test::Cluster;
 use Test::More;
 
-my $node = start_node('audit_lean', "timezone = 'UTC'");
+my $node = start_node('audit_lean', "timezone = 'UTC'\nfraiseql_obs.audit_guard = off");
 
 $node->safe_psql('app', q(
 	CREATE ROLE keeper NOLOGIN;
