@@ -224,7 +224,7 @@ refuse_rows(void)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("audit log is append-only"),
 			 errdetail("Rows of its tables cannot be changed, removed or added by hand."),
-			 errhint("Append with fraiseql_obs.log_operation(); erase personal data with fraiseql_obs.erase_audit_details().")));
+			 errhint("Append to it with fraiseql_obs.log_operation().")));
 }
 
 static pg_noinline void
@@ -233,8 +233,7 @@ refuse_change(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("cannot change \"%s\"", name),
-			 errdetail("It belongs to the audit log, which is append-only."),
-			 errhint("Partitions past the retention are removed by fraiseql_obs.maintain_audit_log().")));
+			 errdetail("It belongs to the audit log, which is append-only.")));
 }
 
 /* The door by which rows of a relation may be written so. */

@@ -552,8 +552,8 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 /*
  * audit_guard() returns trigger
  *
- * Lets pass what log_operation() inserts and erase_audit_details() erases, and
- * raises insufficient_privilege for everything else.
+ * Lets pass what comes by a door, and raises insufficient_privilege for
+ * everything else.
  */
 Datum
 fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)

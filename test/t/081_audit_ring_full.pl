@@ -144,7 +144,7 @@ $waiter->query_safe($_)
   q(SET fraiseql_obs.audit_block_timeout = '1h');
 $waiter->query_until(qr/waits/, "\\echo waits\nSELECT log_many('f', 2);\n");
 ok( $node->poll_query_until('postgres',
-		"SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Extension'"),
+		"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND wait_event_type = 'Extension'"),
 	'one waits');
 is(drained(), 'a 64, audit.lost 1 {"refused": 1}', 'until the ring is drained');
 $waiter->query_safe('SELECT 1');

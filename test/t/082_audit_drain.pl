@@ -14,7 +14,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('audit_drain', 'fraiseql_obs.audit_ring_slots = 4096');
+my $node = start_node('audit_drain', "fraiseql_obs.audit_ring_slots = 4096\nfraiseql_obs.audit_guard = off");
 
 foreach my $database ('postgres', 'app')
 {
