@@ -48,6 +48,7 @@
 #include "compat.h"
 #include "conditions.h"
 #include "counters.h"
+#include "label.h"
 
 /* Slots that are drained in one transaction */
 #define BATCH_SIZE		200
@@ -102,9 +103,10 @@ failure_document(const FobsRingSlot *slot, bool with_sqlstate)
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"_failed\": {\"pid\": %d, \"xact\": \""
-					 UINT64_FORMAT "\"", slot->pid,
-					 U64FromFullTransactionId(slot->xact));
+	appendStringInfo(&json, "{\"_failed\": {\"pid\": %d", slot->pid);
+	if (FullTransactionIdIsValid(slot->xact))
+		appendStringInfo(&json, ", \"xact\": \"" UINT64_FORMAT "\"",
+						 U64FromFullTransactionId(slot->xact));
 	append_time(&json, "backend_start", slot->backend_start);
 	if (slot->id != 0)
 		appendStringInfo(&json, ", \"id\": " INT64_FORMAT, slot->id);
@@ -115,6 +117,36 @@ failure_document(const FobsRingSlot *slot, bool with_sqlstate)
 		appendStringInfoString(&json, ", \"truncated\": true");
 	appendStringInfoString(&json, "}}");
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Makes what was written without looking anything up what it should be. */
+static void
+complete_statement(Operation *operation, const FobsRingSlot *slot)
+{
+	const char *role = GetUserNameFromId(slot->role, true);
+
+	for (int i = 0; i < N_ARGUMENTS; i++)
+	{
+		if (i == ARG_OPERATION || i == ARG_USER_ID || i == ARG_TENANT_ID ||
+			i == ARG_REQUEST_ID || i == ARG_APPLICATION_NAME)
+		{
+			if (!operation->nulls[i])
+				operation->values[i] =
+					fobs_label_datum(TextDatumGetCString(operation->values[i]));
+		}
+	}
+	set_text(operation, ARG_DB_ROLE, role != NULL ? role :
+			 psprintf("unknown (OID=%u)", slot->role));
+	if (operation->nulls[ARG_APPLICATION_NAME])
+		set_text(operation, ARG_APPLICATION_NAME, "");
+	if (slot->queryid != 0)
+	{
+		char	   *json = psprintf("{\"queryid\": " INT64_FORMAT "}",
+									slot->queryid);
+
+		fobs_set_value(operation, ARG_DETAILS,
+					   DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	}
 }
 
 /* Adds a document to the details, which may be no object. */
@@ -148,6 +180,8 @@ write_slot(Oid caller, const FobsRingSlot *slot)
 	result == FOBS_RESULT_NOOP;
 
 	fobs_payload_read(&slot->payload, &operation);
+	if (slot->is_statement)
+		complete_statement(&operation, slot);
 	if (succeeded)
 	{
 		char	   *sqlstate = slot->sqlstate == 0 ? NULL :

@@ -329,6 +329,7 @@ SELECT bag_eq(
     $$SELECT name, context, vartype, boot_val FROM pg_settings
       WHERE name LIKE 'fraiseql\_obs.%'$$,
     $$VALUES
+      ('fraiseql_obs.audit_failures', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.audit_guard', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.audit_log_retention', 'sighup', 'integer', '129600'),
       ('fraiseql_obs.audit_block_timeout', 'superuser', 'integer', '1000'),
