@@ -292,6 +292,8 @@ check_result(Operation *operation)
 static void
 check_numbers(const Operation *operation)
 {
+	TimestampTz occurred_at;
+
 	if (!operation->nulls[ARG_DURATION_MS] &&
 		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
 		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
@@ -299,8 +301,9 @@ check_numbers(const Operation *operation)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
 				 errhint("Leave it out where nothing was measured.")));
+	occurred_at = DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT]);
 	if (!operation->nulls[ARG_OCCURRED_AT] &&
-		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		TIMESTAMP_NOT_FINITE(occurred_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
@@ -344,8 +347,10 @@ set_digest(Operation *operation)
 
 	for (int i = 0; i < lengthof(personal); i++)
 	{
-		row.values[personal[i].column] = operation->values[personal[i].argument];
-		row.nulls[personal[i].column] = operation->nulls[personal[i].argument];
+		Argument	argument = personal[i].argument;
+
+		row.values[personal[i].column] = operation->values[argument];
+		row.nulls[personal[i].column] = operation->nulls[argument];
 	}
 	row.values[AUDIT_PERSONAL_SALT] = PointerGetDatum(salt);
 	fobs_audit_personal_digest(&row, &hash);
