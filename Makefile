@@ -77,6 +77,7 @@ REGRESS = \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
+	audit_ring \
 	audit_sources \
 	context_bounds \
 	cursors \

@@ -261,7 +261,8 @@ fobs_counts_add(AuditCounts *counts, const AuditRow *row)
 	{
 		AuditColumn column = by_column[i].column;
 
-		count = find_text_count(counts, by_column[i].set, i == 0 ? quarter : day,
+		count = find_text_count(counts, by_column[i].set,
+								i == 0 ? quarter : day,
 								result, row->values[column],
 								row->nulls[column]);
 		count->n++;
@@ -462,8 +463,9 @@ fobs_counts_root(AuditCounts *counts, MerkleHash *root)
 static char *
 table_name(Oid log, const char *name)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(log)),
-									  name);
+	char	   *schema = get_namespace_name(get_rel_namespace(log));
+
+	return quote_qualified_identifier(schema, name);
 }
 
 /* An array of the values of a column, for unnest(). */

@@ -4,8 +4,8 @@
  *	  From the ring of operations that were rolled back to rows of the log.
  *
  * audit_drain_ring() takes a batch of filled slots of its database, writes a
- * row for each through the door (audit_log.c), and declares what was lost.  All
- * of it belongs to the caller's transaction: the slots are freed when that
+ * row for each through the door (audit_log.c), and declares what was lost.
+ * All of it belongs to the caller's transaction: the slots are freed when that
  * commits, and wait for the next one if it fails.
  *
  * A row has what was logged, and besides: result, SQLSTATE and the condition's
@@ -16,13 +16,18 @@
  *
  * If the log's table does not take a row, for a constraint that somebody has
  * added to it, the row is counted as lost, or nothing would ever be written
- * again.  Any other error ends the transaction, and everything stays as it was.
+ * again.  Any other error ends the transaction, and everything stays as it
+ * was.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -32,20 +37,25 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "audit_drain.h"
 #include "audit_log.h"
 #include "audit_payload.h"
 #include "audit_ring.h"
 #include "compat.h"
 #include "conditions.h"
 #include "counters.h"
+#include "label.h"
 
 /* Slots that are drained in one transaction */
 #define BATCH_SIZE		200
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_drain_ring);
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_forget_dropped_databases);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_start);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_stop);
 
@@ -61,7 +71,8 @@ failed_result(const FobsRingSlot *slot)
 	{
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 		case ERRCODE_IDLE_IN_TRANSACTION_SESSION_TIMEOUT:
-		case MAKE_SQLSTATE('2', '5', 'P', '0', '4'):	/* transaction_timeout */
+			/* transaction_timeout */
+		case MAKE_SQLSTATE('2', '5', 'P', '0', '4'):
 			return FOBS_RESULT_TIMEOUT;
 		case ERRCODE_QUERY_CANCELED:
 			return slot->timed_out ? FOBS_RESULT_TIMEOUT : FOBS_RESULT_FAILURE;
@@ -94,9 +105,10 @@ failure_document(const FobsRingSlot *slot, bool with_sqlstate)
 	StringInfoData json;
 
 	initStringInfo(&json);
-	appendStringInfo(&json, "{\"_failed\": {\"pid\": %d, \"xact\": \""
-					 UINT64_FORMAT "\"", slot->pid,
-					 U64FromFullTransactionId(slot->xact));
+	appendStringInfo(&json, "{\"_failed\": {\"pid\": %d", slot->pid);
+	if (FullTransactionIdIsValid(slot->xact))
+		appendStringInfo(&json, ", \"xact\": \"" UINT64_FORMAT "\"",
+						 U64FromFullTransactionId(slot->xact));
 	append_time(&json, "backend_start", slot->backend_start);
 	if (slot->id != 0)
 		appendStringInfo(&json, ", \"id\": " INT64_FORMAT, slot->id);
@@ -107,6 +119,36 @@ failure_document(const FobsRingSlot *slot, bool with_sqlstate)
 		appendStringInfoString(&json, ", \"truncated\": true");
 	appendStringInfoString(&json, "}}");
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+}
+
+/* Makes what was written without looking anything up what it should be. */
+static void
+complete_statement(Operation *operation, const FobsRingSlot *slot)
+{
+	const char *role = GetUserNameFromId(slot->role, true);
+
+	for (int i = 0; i < N_ARGUMENTS; i++)
+	{
+		Datum	   *value = &operation->values[i];
+
+		if (operation->nulls[i])
+			continue;
+		if (i == ARG_OPERATION || i == ARG_USER_ID || i == ARG_TENANT_ID ||
+			i == ARG_REQUEST_ID || i == ARG_APPLICATION_NAME)
+			*value = fobs_label_datum(TextDatumGetCString(*value));
+	}
+	set_text(operation, ARG_DB_ROLE, role != NULL ? role :
+			 psprintf("unknown (OID=%u)", slot->role));
+	if (operation->nulls[ARG_APPLICATION_NAME])
+		set_text(operation, ARG_APPLICATION_NAME, "");
+	if (slot->queryid != 0)
+	{
+		char	   *json = psprintf("{\"queryid\": " INT64_FORMAT "}",
+									slot->queryid);
+
+		fobs_set_value(operation, ARG_DETAILS,
+					   DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	}
 }
 
 /* Adds a document to the details, which may be no object. */
@@ -140,6 +182,8 @@ write_slot(Oid caller, const FobsRingSlot *slot)
 	result == FOBS_RESULT_NOOP;
 
 	fobs_payload_read(&slot->payload, &operation);
+	if (slot->is_statement)
+		complete_statement(&operation, slot);
 	if (succeeded)
 	{
 		char	   *sqlstate = slot->sqlstate == 0 ? NULL :
@@ -272,11 +316,53 @@ fraiseql_obs_audit_drain_ring(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(written);
 }
 
+/* The databases that there are, as of now */
+static List *
+list_databases(void)
+{
+	Relation	relation = table_open(DatabaseRelationId, AccessShareLock);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	HeapTuple	tuple;
+	List	   *databases = NIL;
+
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+		databases = lappend_oid(databases,
+								((Form_pg_database) GETSTRUCT(tuple))->oid);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(relation, AccessShareLock);
+	return databases;
+}
+
+/*
+ * Frees the slots of databases that have been dropped, which nobody can drain;
+ * within a transaction, in any database.  Returns how many there were.
+ */
+int
+fobs_audit_forget_dropped_databases(void)
+{
+	/* in this order: what is reserved later may be a new database's */
+	uint64		mark = fobs_audit_ring_mark();
+
+	return fobs_audit_ring_keep_databases(mark, list_databases());
+}
+
+/*
+ * audit_forget_dropped_databases() returns bigint
+ */
+Datum
+fraiseql_obs_audit_forget_dropped_databases(PG_FUNCTION_ARGS)
+{
+	fobs_counters_require();
+	PG_RETURN_INT64(fobs_audit_forget_dropped_databases());
+}
+
 /*
  * audit_claim_start() returns timestamptz
  *
- * Since when this server logs in this database, if it is on this transaction to
- * write an entry about its start, else NULL.
+ * Since when this server logs in this database, if it is on this transaction
+ * to write an entry about its start, else NULL.
  */
 Datum
 fraiseql_obs_audit_claim_start(PG_FUNCTION_ARGS)

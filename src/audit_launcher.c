@@ -34,7 +34,7 @@
 #include "utils/wait_event.h"
 
 #include "audit_databases.h"
-#include "audit_ring.h"
+#include "audit_drain.h"
 #include "audit_worker.h"
 #include "compat.h"
 
@@ -81,12 +81,9 @@ fobs_audit_launcher_register(void)
 	RegisterBackgroundWorker(&worker);
 }
 
-/*
- * The databases that there are, or those that can be connected to, in
- * TopMemoryContext
- */
+/* The databases that can be connected to, in TopMemoryContext */
 static List *
-list_databases(bool connectable)
+list_databases(void)
 {
 	List	   *databases = NIL;
 	Relation	relation;
@@ -102,7 +99,7 @@ list_databases(bool connectable)
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (connectable && !database->datallowconn)
+		if (!database->datallowconn)
 			continue;
 		outer = MemoryContextSwitchTo(TopMemoryContext);
 		databases = lappend_oid(databases, database->oid);
@@ -112,24 +109,6 @@ list_databases(bool connectable)
 	table_close(relation, AccessShareLock);
 	CommitTransactionCommand();
 	return databases;
-}
-
-/* Frees what the ring has of databases that were dropped. */
-static void
-tidy_ring(void)
-{
-	uint64		mark = fobs_audit_ring_mark();
-	List	   *databases = list_databases(false);
-	Oid		   *oids = MemoryContextAlloc(TopMemoryContext,
-										  list_length(databases) * sizeof(Oid));
-	ListCell   *cell;
-	int			n = 0;
-
-	foreach(cell, databases)
-		oids[n++] = lfirst_oid(cell);
-	(void) fobs_audit_ring_keep_databases(mark, oids, n);
-	pfree(oids);
-	list_free(databases);
 }
 
 /* The name of a database, or NULL if there is none; in TopMemoryContext. */
@@ -269,6 +248,15 @@ start_workers(void)
 	return n > 0;
 }
 
+/* Frees what the ring has of databases that were dropped. */
+static void
+tidy_ring(void)
+{
+	StartTransactionCommand();
+	(void) fobs_audit_forget_dropped_databases();
+	CommitTransactionCommand();
+}
+
 static void
 end_launcher(int code, Datum arg)
 {
@@ -286,7 +274,7 @@ fraiseql_obs_audit_launcher_main(Datum arg)
 	before_shmem_exit(end_launcher, (Datum) 0);
 	fobs_audit_databases_set_launcher(MyLatch);
 
-	unseen = list_databases(true);
+	unseen = list_databases();
 	while (!ShutdownRequestPending)
 	{
 		bool		busy = fobs_audit_worker && start_workers();

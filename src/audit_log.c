@@ -309,6 +309,8 @@ check_result(Operation *operation)
 static void
 check_numbers(const Operation *operation)
 {
+	TimestampTz occurred_at;
+
 	if (!operation->nulls[ARG_DURATION_MS] &&
 		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
 		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
@@ -316,8 +318,9 @@ check_numbers(const Operation *operation)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
 				 errhint("Leave it out where nothing was measured.")));
+	occurred_at = DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT]);
 	if (!operation->nulls[ARG_OCCURRED_AT] &&
-		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		TIMESTAMP_NOT_FINITE(occurred_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
@@ -361,8 +364,10 @@ set_digest(Operation *operation)
 
 	for (int i = 0; i < lengthof(personal); i++)
 	{
-		row.values[personal[i].column] = operation->values[personal[i].argument];
-		row.nulls[personal[i].column] = operation->nulls[personal[i].argument];
+		Argument	argument = personal[i].argument;
+
+		row.values[personal[i].column] = operation->values[argument];
+		row.nulls[personal[i].column] = operation->nulls[argument];
 	}
 	row.values[AUDIT_PERSONAL_SALT] = PointerGetDatum(salt);
 	fobs_audit_personal_digest(&row, &hash);
@@ -459,21 +464,26 @@ append(Oid caller, Operation *operation)
 	return id;
 }
 
+/* The role that the log belongs to; an error if there is no log. */
+Oid
+fobs_audit_log_owner(Oid caller)
+{
+	find_log(caller);
+	return log_owner;
+}
+
 /* Appends a complete operation, and returns its id. */
 static int64
 append_as_owner(Oid caller, Operation *operation)
 {
 	int			doors_before = fobs_audit_doors;
-	Oid			save_userid;
-	int			save_sec_context;
+	FobsSavedUser saved;
 	int64		id;
 
 	set_digest(operation);
 	fobs_audit_ring_count(fobs_audit_result(operation));
 
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log_owner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	fobs_audit_become_owner(log_owner, &saved);
 	PG_TRY();
 	{
 		id = append(caller, operation);
@@ -483,7 +493,7 @@ append_as_owner(Oid caller, Operation *operation)
 		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	fobs_audit_become_self(&saved);
 	return id;
 }
 
@@ -565,8 +575,8 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 /*
  * audit_guard() returns trigger
  *
- * Lets pass what log_operation() inserts and erase_audit_details() erases, and
- * raises insufficient_privilege for everything else.
+ * Lets pass what comes by a door, and raises insufficient_privilege for
+ * everything else.
  */
 Datum
 fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)

@@ -70,7 +70,7 @@ static const Argument documents[] = {
 /* What stands for a document that does not fit, at most, with its header */
 #define MARK_SIZE		64
 
-/* What is left for texts, all together, so that the rest has room in any case */
+/* What is left for texts, all together, so that the rest has room always */
 #define TEXTS_SIZE \
 	(FOBS_PAYLOAD_SIZE - 2 * (HEADER_SIZE + 8) - (HEADER_SIZE + 32) - \
 	 3 * MARK_SIZE)
@@ -105,8 +105,6 @@ cut_text(Operation *operation, Argument argument, size_t limit)
 	int			length;
 
 	detoast(operation, argument);
-	if (value_size(operation, argument) <= limit)
-		return;
 	value = (text *) DatumGetPointer(operation->values[argument]);
 	length = pg_mbcliplen(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
 						  limit - HEADER_SIZE);
@@ -135,7 +133,7 @@ fit_texts(Operation *operation)
 	while (texts_size(operation, limit) > TEXTS_SIZE)
 		limit /= 2;
 	for (int i = 0; i < N_ARGUMENTS; i++)
-		if (kinds[i] == KIND_TEXT)
+		if (kinds[i] == KIND_TEXT && value_size(operation, i) > limit)
 			cut_text(operation, i, limit);
 }
 
@@ -146,8 +144,8 @@ fit_document(Operation *operation, Argument argument, size_t room)
 	size_t		size = value_size(operation, argument);
 
 	if (size <= room)
-		detoast(operation, argument);
-	else if (kinds[argument] == KIND_DOCUMENT)
+		return;
+	if (kinds[argument] == KIND_DOCUMENT)
 		fobs_set_value(operation, argument,
 					   fobs_audit_truncated(size - HEADER_SIZE));
 	else
@@ -202,44 +200,58 @@ fobs_payload_fit(const Operation *operation, Operation *fitted)
 	size_t		size = operation_size(operation);
 
 	*fitted = *operation;
+	if (size > FOBS_PAYLOAD_SIZE)
+	{
+		fit_texts(fitted);
+		fit_documents(fitted);
+	}
 	for (int i = 0; i < N_ARGUMENTS; i++)
-		if (kinds[i] == KIND_WHOLE)
+		if (kinds[i] != KIND_NONE && kinds[i] != KIND_NUMBER)
 			detoast(fitted, i);
-	fit_texts(fitted);
-	fit_documents(fitted);
 	return operation_size(fitted) == size;
+}
+
+/* Adds the bytes of a value to an operation; there must be room. */
+void
+fobs_payload_add(FobsPayload *payload, Argument argument, const void *bytes,
+				 size_t size)
+{
+	char	   *end = payload->data + payload->size;
+	uint16		length = size;
+
+	Assert(payload->size + HEADER_SIZE + size <= FOBS_PAYLOAD_SIZE);
+	*end++ = (char) argument;
+	memcpy(end, &length, sizeof(length));
+	memcpy(end + sizeof(length), bytes, size);
+	payload->size += HEADER_SIZE + size;
+}
+
+void
+fobs_payload_add_number(FobsPayload *payload, Argument argument, Datum value)
+{
+	int64		number = DatumGetInt64(value);	/* bits, if it is a float8 */
+
+	fobs_payload_add(payload, argument, &number, sizeof(number));
 }
 
 /* Writes an operation that fits. */
 void
 fobs_payload_write(FobsPayload *payload, const Operation *fitted)
 {
-	char	   *end = payload->data;
-
+	payload->size = 0;
 	for (int i = 0; i < N_ARGUMENTS; i++)
 	{
 		Datum		value = fitted->values[i];
-		int64		number;
-		const void *bytes = &number;
-		uint16		length = sizeof(number);
 
 		if (kinds[i] == KIND_NONE || fitted->nulls[i])
 			continue;
 		if (kinds[i] == KIND_NUMBER)
-			number = DatumGetInt64(value);	/* the bits, if it is a float8 */
+			fobs_payload_add_number(payload, i, value);
 		else
-		{
-			bytes = VARDATA_ANY(DatumGetPointer(value));
-			length = VARSIZE_ANY_EXHDR(DatumGetPointer(value));
-		}
-		Assert(end + HEADER_SIZE + length <= payload->data + FOBS_PAYLOAD_SIZE);
-		*end++ = (char) i;
-		memcpy(end, &length, sizeof(length));
-		end += sizeof(length);
-		memcpy(end, bytes, length);
-		end += length;
+			fobs_payload_add(payload, i,
+							 VARDATA_ANY(DatumGetPointer(value)),
+							 VARSIZE_ANY_EXHDR(DatumGetPointer(value)));
 	}
-	payload->size = end - payload->data;
 }
 
 /* Reads an operation; what it does not have is NULL. */

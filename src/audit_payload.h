@@ -23,6 +23,10 @@ typedef struct FobsPayload
 
 extern bool fobs_payload_fit(const Operation *operation, Operation *fitted);
 extern void fobs_payload_write(FobsPayload *payload, const Operation *fitted);
+extern void fobs_payload_add(FobsPayload *payload, Argument argument,
+							 const void *bytes, size_t size);
+extern void fobs_payload_add_number(FobsPayload *payload, Argument argument,
+									Datum value);
 extern void fobs_payload_read(const FobsPayload *payload,
 							  Operation *operation);
 

@@ -24,16 +24,19 @@
  * to stop.  Committing frees all of them, for what is taken has become a row.
  * Rolling back fills what was reserved and gives back what was taken, and so
  * each operation becomes a row once, though several drain at the same time or
- * one of them fails.  A process that exits rolls back before; if one is killed,
- * the server starts shared memory anew, and all is lost: audit_announce_start()
- * says so in the log.
+ * one of them fails.  A process that exits rolls back before; if one is
+ * killed, the server starts shared memory anew, and all is lost:
+ * audit_announce_start() says so in the log.
  *
  * PREPARE TRANSACTION leaves the operations of a transaction to be prepared
  * slots; whoever drains looks what has become of it.
  *
  * Where no slot is free, audit_on_failure says what happens.  What is then
- * rolled back without an entry is counted, by cause, for the metrics and, until
- * an entry in the log of the database declares it, for that.
+ * rolled back without an entry is counted, by cause, for the metrics and,
+ * until an entry in the log of the database declares it, for that.
+ *
+ * With audit_failures on, a statement that fails in a transaction that has
+ * logged nothing fills a slot, too, when its error is sent to the client.
  *
  * Counts that are uncertain until the transaction ends are kept in levels, one
  * for each subtransaction that has any, innermost last.
@@ -54,6 +57,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/inet.h"
 #include "utils/memutils.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -247,16 +251,19 @@ fobs_audit_ring_attach(void)
 
 /* Counts something that is lost. */
 static void
-add_loss(FobsLoss loss, uint64 n, TimestampTz since)
+add_loss(FobsLoss loss, uint64 n)
 {
+	TimestampTz now;
+
 	if (n == 0)
 		return;
+	now = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u64(&shared->lost[loss], n);
 	if (my_database == NULL)
 		return;
 	SpinLockAcquire(&shared->mutex);
 	if (my_database->losses.since == 0)
-		my_database->losses.since = since;
+		my_database->losses.since = now;
 	my_database->losses.n[loss] += n;
 	SpinLockRelease(&shared->mutex);
 }
@@ -338,7 +345,7 @@ commit_level(const Level *level)
 	for (int i = 0; i < FOBS_N_RESULTS; i++)
 		if (level->rows[i] > 0)
 			pg_atomic_fetch_add_u64(&shared->rows[i], level->rows[i]);
-	add_loss(FOBS_LOSS_REJECTED, level->rejected, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_REJECTED, level->rejected);
 	if (level->announces_start)
 		set_announcement(ANNOUNCED);
 	if (level->announces_stop)
@@ -349,7 +356,7 @@ commit_level(const Level *level)
 static void
 abort_level(const Level *level)
 {
-	add_loss(FOBS_LOSS_RING_FULL, level->uncovered, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_RING_FULL, level->uncovered);
 	if (level->declared.since != 0)
 	{
 		SpinLockAcquire(&shared->mutex);
@@ -437,8 +444,8 @@ wait_for_free(void)
 	ConditionVariablePrepareToSleep(&shared->freed);
 	while ((slot = pop_free()) == NULL)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														   deadline);
+		TimestampTz now = GetCurrentTimestamp();
+		long		left = TimestampDifferenceMilliseconds(now, deadline);
 
 		if (left <= 0)
 			break;
@@ -452,7 +459,7 @@ wait_for_free(void)
 static void
 refuse_operation(void)
 {
-	add_loss(FOBS_LOSS_REFUSED, 1, GetCurrentTimestamp());
+	add_loss(FOBS_LOSS_REFUSED, 1);
 	ereport(ERROR,
 			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 			 errmsg("no room for another operation that could fail"),
@@ -462,6 +469,20 @@ refuse_operation(void)
 									   false, false)),
 			 errhint("Drain the ring with fraiseql_obs.audit_drain_ring(), or increase \"%s\".",
 					 "fraiseql_obs.audit_ring_slots")));
+}
+
+/* Sets what does not depend on the operation. */
+static void
+begin_slot(FobsRingSlot *slot)
+{
+	slot->database = MyDatabaseId;
+	slot->xact = GetTopFullTransactionIdIfAny();
+	slot->id = 0;
+	slot->backend_start = MyStartTimestamp;
+	slot->pid = MyProcPid;
+	slot->result = FOBS_RESULT_SUCCESS;
+	slot->cut = false;
+	slot->is_statement = false;
 }
 
 /*
@@ -494,11 +515,7 @@ fobs_audit_ring_reserve(const Operation *operation)
 		return NULL;
 	}
 
-	slot->database = MyDatabaseId;
-	slot->xact = GetTopFullTransactionId();
-	slot->id = 0;
-	slot->backend_start = MyStartTimestamp;
-	slot->pid = MyProcPid;
+	begin_slot(slot);
 	slot->result = fobs_audit_result(operation);
 	slot->cut = !all;
 	fobs_payload_write(&slot->payload, &fitted);
@@ -598,8 +615,7 @@ static void
 prepare(void)
 {
 	while (nlevels > 0)
-		add_loss(FOBS_LOSS_PREPARED, levels[--nlevels].uncovered,
-				 GetCurrentTimestamp());
+		add_loss(FOBS_LOSS_PREPARED, levels[--nlevels].uncovered);
 	while (my_first != NO_SLOT)
 	{
 		FobsRingSlot *slot = &shared->slots[my_first];
@@ -657,6 +673,108 @@ end_subtransaction(SubXactEvent event, SubTransactionId subid,
 		default:
 			break;
 	}
+}
+
+/*
+ * Statements that nobody logged
+ */
+
+static void
+add_text(FobsPayload *payload, Argument argument, const char *value)
+{
+	if (value[0] != '\0')
+		fobs_payload_add(payload, argument, value, strlen(value));
+}
+
+/* The client's address, as it is in an inet without its header */
+static void
+add_client_address(FobsPayload *payload)
+{
+	const struct sockaddr *address;
+	unsigned char bytes[2 + 16];
+
+	if (MyProcPort == NULL)
+		return;
+	address = (const struct sockaddr *) &MyProcPort->raddr.addr;
+	if (address->sa_family == AF_INET)
+	{
+		bytes[0] = PGSQL_AF_INET;
+		bytes[1] = 32;
+		memcpy(bytes + 2,
+			   &((const struct sockaddr_in *) address)->sin_addr, 4);
+		fobs_payload_add(payload, ARG_CLIENT_ADDR, bytes, 2 + 4);
+	}
+	else if (address->sa_family == AF_INET6)
+	{
+		bytes[0] = PGSQL_AF_INET6;
+		bytes[1] = 128;
+		memcpy(bytes + 2, &((const struct sockaddr_in6 *) address)->sin6_addr,
+			   16);
+		fobs_payload_add(payload, ARG_CLIENT_ADDR, bytes, 2 + 16);
+	}
+}
+
+/* Has the current subtransaction logged an operation? */
+static bool
+has_logged(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (my_first != NO_SLOT && shared->slots[my_first].subid >= subid)
+		return true;
+	return nlevels > 0 && levels[nlevels - 1].subid >= subid &&
+		levels[nlevels - 1].uncovered > 0;
+}
+
+/*
+ * Fills a slot for a statement that has failed, before it is rolled back.  Not
+ * if what is rolled back has an operation: then that tells of the failure.
+ * There must have been an operation in this database since the server started,
+ * or somebody who drains it: nobody else would.
+ */
+void
+fobs_audit_ring_add_statement(const FobsFailedStatement *failed)
+{
+	FobsRingSlot *slot;
+	FobsPayload *payload;
+
+	if (has_logged())
+		return;
+	if (my_database == NULL)
+	{
+		SpinLockAcquire(&shared->mutex);
+		my_database = find_database(MyDatabaseId);
+		SpinLockRelease(&shared->mutex);
+		if (my_database == NULL)
+			return;
+	}
+
+	slot = pop_free();
+	if (slot == NULL)
+	{
+		add_loss(FOBS_LOSS_RING_FULL, 1);
+		return;
+	}
+	begin_slot(slot);
+	slot->is_statement = true;
+	slot->role = GetSessionUserId();
+	slot->queryid = failed->queryid;
+	slot->sqlstate = failed->sqlstate;
+	slot->timed_out = failed->sqlstate == ERRCODE_QUERY_CANCELED &&
+		statement_timed_out();
+
+	payload = &slot->payload;
+	payload->size = 0;
+	add_text(payload, ARG_OPERATION, failed->operation);
+	add_text(payload, ARG_USER_ID, failed->user_id);
+	add_text(payload, ARG_TENANT_ID, failed->tenant_id);
+	add_text(payload, ARG_REQUEST_ID, failed->request_id);
+	add_text(payload, ARG_APPLICATION_NAME, application_name);
+	add_client_address(payload);
+	fobs_payload_add_number(payload, ARG_OCCURRED_AT,
+							TimestampTzGetDatum(GetCurrentTimestamp()));
+	offer(slot, FOBS_SLOT_FILLED);
+	fobs_audit_ring_wake();
 }
 
 /*
@@ -730,7 +848,7 @@ settle_prepared(FobsRingSlot *slot)
 			offer(slot, FOBS_SLOT_FILLED);
 			break;
 		default:
-			add_loss(FOBS_LOSS_PREPARED, 1, GetCurrentTimestamp());
+			add_loss(FOBS_LOSS_PREPARED, 1);
 			free_slot(slot);
 			break;
 	}
@@ -778,9 +896,9 @@ list_filled(Candidate *candidates)
 }
 
 /*
- * Takes the oldest filled slots of our database, at most max; returns how many.
- * They are freed when the transaction commits, and are filled as before if it
- * is rolled back.
+ * Takes the oldest filled slots of our database, at most max; returns how
+ * many. They are freed when the transaction commits, and are filled as before
+ * if it is rolled back.
  */
 int
 fobs_audit_ring_take(FobsRingSlot **slots, int max)
@@ -925,19 +1043,9 @@ fobs_audit_ring_mark(void)
 	return mark;
 }
 
-static bool
-is_dropped(Oid database, const Oid *databases, int n)
-{
-	for (int i = 0; i < n; i++)
-		if (databases[i] == database)
-			return false;
-	return true;
-}
-
 /* Forgets a database that has been dropped. */
 static void
-forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
-			   int n)
+forget_dropped(RingDatabase *database, uint64 mark, const List *databases)
 {
 	Oid			oid;
 	uint64		sequence;
@@ -947,7 +1055,7 @@ forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
 	sequence = database->sequence;
 	SpinLockRelease(&shared->mutex);
 	if (oid == InvalidOid || sequence >= mark ||
-		!is_dropped(oid, databases, n))
+		list_member_oid(databases, oid))
 		return;
 	SpinLockAcquire(&shared->mutex);
 	if (database->oid == oid && database->sequence == sequence)
@@ -961,7 +1069,7 @@ forget_dropped(RingDatabase *database, uint64 mark, const Oid *databases,
  * taken after the mark: what came later may be of newer ones.
  */
 int
-fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
+fobs_audit_ring_keep_databases(uint64 mark, const List *databases)
 {
 	int			freed = 0;
 
@@ -975,7 +1083,7 @@ fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
 			continue;
 		pg_read_barrier();
 		sequence = slot->sequence;
-		if (sequence >= mark || !is_dropped(slot->database, databases, n) ||
+		if (sequence >= mark || list_member_oid(databases, slot->database) ||
 			!claim(slot, state, sequence))
 			continue;
 		free_slot(slot);
@@ -983,7 +1091,7 @@ fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases, int n)
 	}
 	pg_atomic_fetch_add_u64(&shared->lost[FOBS_LOSS_DATABASE_DROPPED], freed);
 	for (int i = 0; i < MAX_DATABASES; i++)
-		forget_dropped(&shared->databases[i], mark, databases, n);
+		forget_dropped(&shared->databases[i], mark, databases);
 	return freed;
 }
 

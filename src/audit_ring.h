@@ -12,6 +12,7 @@
 
 #include "access/transam.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "port/atomics.h"
 #include "storage/latch.h"
 
@@ -62,6 +63,11 @@ typedef struct FobsRingSlot
 	int			result;			/* as it was logged: a FobsResult */
 	bool		cut;			/* some of it did not fit */
 
+	/* of a statement that nobody logged, whose texts are UTF-8 */
+	bool		is_statement;
+	Oid			role;
+	int64		queryid;		/* 0: it has none */
+
 	/* and, from filled on, how it ended */
 	bool		timed_out;		/* by statement_timeout */
 	int			sqlstate;		/* 0: there was no error */
@@ -72,10 +78,22 @@ typedef struct FobsRingSlot
 extern void fobs_audit_ring_shmem_request(void);
 extern void fobs_audit_ring_shmem_startup(void);
 
+/* A statement that failed without having logged anything; texts are UTF-8 */
+typedef struct FobsFailedStatement
+{
+	int			sqlstate;
+	int64		queryid;
+	const char *operation;
+	const char *user_id;
+	const char *tenant_id;
+	const char *request_id;
+} FobsFailedStatement;
+
 /* Logging operations */
 extern void fobs_audit_ring_attach(void);
 extern FobsRingSlot *fobs_audit_ring_reserve(const Operation *operation);
 extern void fobs_audit_ring_count(FobsResult result);
+extern void fobs_audit_ring_add_statement(const FobsFailedStatement *failed);
 
 /* Draining, within a transaction; what it does is undone with that */
 extern int	fobs_audit_ring_take(FobsRingSlot **slots, int max);
@@ -89,8 +107,7 @@ extern bool fobs_audit_ring_set_drainer(Latch *latch);
 extern int	fobs_audit_ring_unsettled(void);
 extern void fobs_audit_ring_wake(void);
 extern uint64 fobs_audit_ring_mark(void);
-extern int	fobs_audit_ring_keep_databases(uint64 mark, const Oid *databases,
-										   int n);
+extern int	fobs_audit_ring_keep_databases(uint64 mark, const List *databases);
 
 /* Metrics */
 typedef struct FobsRingSnapshot

@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 
 #include "audit_door.h"
+#include "audit_log.h"
 #include "audit_worker.h"
 #include "compat.h"
 #include "fraiseql_obs_sign.h"
@@ -94,12 +95,14 @@ read_checkpoint(void)
 }
 
 static void
-publish(const char *note)
+publish(Oid caller, const char *note)
 {
 	Oid			type = TEXTOID;
 	Datum		value = CStringGetTextDatum(note);
 	int			doors_before = fobs_audit_doors;
+	FobsSavedUser saved;
 
+	fobs_audit_become_owner(fobs_audit_log_owner(caller), &saved);
 	fobs_audit_doors |= FOBS_DOOR_KEEP;
 	PG_TRY();
 	{
@@ -112,6 +115,7 @@ publish(const char *note)
 		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
+	fobs_audit_become_self(&saved);
 }
 
 /*
@@ -137,7 +141,7 @@ fraiseql_obs_audit_sign_checkpoint(PG_FUNCTION_ARGS)
 	note = read_checkpoint();
 	needed = strstr(note, "\n\n") == NULL;
 	if (needed)
-		publish(sign_note(note));
+		publish(fcinfo->flinfo->fn_oid, sign_note(note));
 	SPI_finish();
 	PG_RETURN_BOOL(needed);
 }

@@ -82,6 +82,12 @@ int			fobs_audit_ring_slots;
 int			fobs_audit_on_failure;
 int			fobs_audit_block_timeout;
 
+/*
+ * Whether statements that fail leave an entry in the audit log, though the
+ * application has logged nothing, if it has named its operation.
+ */
+bool		fobs_audit_failures;
+
 /* The request context, as the application sets it. */
 char	   *fobs_operation_name;
 char	   *fobs_operation_type;
@@ -362,6 +368,11 @@ fobs_guc_init(void)
 							NULL,
 							&fobs_audit_block_timeout, 1000, 0, INT_MAX,
 							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.audit_failures",
+							 "Enables audit log entries of failed statements that log none themselves.",
+							 NULL,
+							 &fobs_audit_failures, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("fraiseql_obs.audit_signing_key_file",
 							   "Sets the file with the private key that signs checkpoints of audit logs.",
 							   NULL,

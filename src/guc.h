@@ -37,6 +37,7 @@ extern int	fobs_max_operations;
 extern int	fobs_audit_ring_slots;
 extern int	fobs_audit_on_failure;
 extern int	fobs_audit_block_timeout;
+extern bool fobs_audit_failures;
 
 /* The request context, as set; context.c has what is made of it */
 extern char *fobs_operation_name;

@@ -11,6 +11,8 @@ CREATE FUNCTION audit_partition_bounds(log regclass)
 RETURNS timestamptz[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
     SELECT coalesce(array_agg(bound ORDER BY bound DESC), '{}')
     FROM (SELECT substring(pg_get_expr(c.relpartbound, c.oid)

@@ -560,8 +560,8 @@ figure { margin: 1.1rem 0 0; break-inside: avoid; }
 figcaption { font-weight: bold; margin-bottom: .3rem; }
 figure svg { width: 100%; height: auto; display: block; }
 .patterns { position: absolute; width: 0; height: 0; }
-svg text { font-size: 12px; fill: #1a1a1a; }
-svg .axis { font-size: 11px; fill: #555; }
+svg text { font-size: 11px; fill: #1a1a1a; }
+svg .axis { font-size: 10px; fill: #555; }
 svg .grid { stroke: #ddd; }
 footer { margin-top: 2.5rem; color: #555; font-size: .9em; border-top: 1px solid #d0d0d0; padding-top: .6rem; }
 @media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl { columns: 1; } }

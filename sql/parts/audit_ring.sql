@@ -13,6 +13,13 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION audit_drain_ring() IS
 'Appends entries of operations that were rolled back, at most 200, and one about those that were lost; returns how many of the former';
 
+CREATE FUNCTION audit_forget_dropped_databases()
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_forget_dropped_databases'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION audit_forget_dropped_databases() IS
+'Gives up what was rolled back in databases that have been dropped; returns how many operations that were';
+
 CREATE FUNCTION audit_claim_start()
 RETURNS timestamptz
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_claim_start'
@@ -32,6 +39,13 @@ COMMENT ON FUNCTION audit_claim_stop() IS
 -- server that was promoted never had what was rolled back on the one before.
 CREATE FUNCTION audit_announce_start()
 RETURNS boolean
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_announce_start() IS
+'Appends the entry that this server logs in this database, and whether operations that were rolled back before may be missing; false if that was done';
+
+CREATE FUNCTION audit_do_audit_announce_start()
+RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -39,7 +53,6 @@ DECLARE
     log regclass := @extschema@.audit_log();
     seals regclass := to_regclass(@extschema@.audit_table_name(log, 'fraiseql_audit_seals'));
     began_at timestamptz := @extschema@.audit_claim_start();
-    role_before text := current_setting('role');
     newest record;
     sealed_at timestamptz;
     clean boolean;
@@ -48,8 +61,6 @@ BEGIN
     IF began_at IS NULL THEN
         RETURN false;
     END IF;
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     EXECUTE format('SELECT created_at, operation, result, details FROM %s
                     WHERE created_at < $1
                     ORDER BY created_at DESC, id DESC LIMIT 1', log)
@@ -58,7 +69,6 @@ BEGIN
         EXECUTE format('SELECT max(sealed_at) FROM %s WHERE sealed_at < $1', seals)
         INTO sealed_at USING began_at;
     END IF;
-    PERFORM set_config('role', role_before, true);
 
     clean := newest.created_at IS NULL
         OR (newest.operation = 'audit.stop' AND newest.result = 'success'
@@ -76,8 +86,8 @@ BEGIN
     RETURN true;
 END
 $$;
-COMMENT ON FUNCTION audit_announce_start() IS
-'Appends the entry that this server logs in this database, and whether operations that were rolled back before may be missing; false if that was done';
+COMMENT ON FUNCTION audit_do_audit_announce_start() IS
+'What audit_announce_start() does';
 
 CREATE FUNCTION audit_announce_stop()
 RETURNS void

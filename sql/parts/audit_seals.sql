@@ -282,7 +282,6 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     state_table text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
-    role_before text := current_setting('role');
     state record;
     last record;
     native boolean;
@@ -298,14 +297,10 @@ BEGIN
         RAISE active_sql_transaction USING
             MESSAGE = 'sealing the audit log must run in a READ COMMITTED transaction';
     END IF;
-    -- what the owner has put on the tables runs with the owner's rights
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
 
     sealed := 0;
     IF NOT @extschema@.audit_is_due(log, heartbeat_after) THEN
         EXECUTE format('SELECT seals FROM %s', state_table) INTO last_seal;
-        PERFORM set_config('role', role_before, true);
         RETURN;
     END IF;
 
@@ -393,7 +388,6 @@ BEGIN
         USING seen, at, incarnation, baseline_id, native;
     END IF;
     last_seal := state.seals + appended;
-    PERFORM set_config('role', role_before, true);
 END
 $$;
 COMMENT ON FUNCTION audit_seal(interval) IS
@@ -471,15 +465,11 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     checkpoints text := @extschema@.audit_table_name(log, 'fraiseql_audit_checkpoints');
-    role_before text := current_setting('role');
     lines text[] := string_to_array(note, E'\n');
 BEGIN
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     EXECUTE format('DELETE FROM %s', checkpoints);
     EXECUTE format('INSERT INTO %s (size, root, note) VALUES ($1, $2, $3)', checkpoints)
     USING lines[2]::bigint, decode(lines[3], 'base64'), note;
-    PERFORM set_config('role', role_before, true);
 END
 $$;
 COMMENT ON FUNCTION audit_publish_checkpoint(text) IS

@@ -267,7 +267,7 @@ COMMENT ON FUNCTION audit_known_expressions(regclass) IS
 
 CREATE FUNCTION adopt_audit_source(relation regclass, mapping jsonb DEFAULT NULL)
 RETURNS regclass
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
 'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
@@ -347,7 +347,7 @@ COMMENT ON FUNCTION audit_source_of(regclass) IS
 
 CREATE FUNCTION forget_audit_source(relation regclass)
 RETURNS void
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION forget_audit_source(regclass) IS
 'Ends what adopt_audit_source() began; the table stays as it is';
