@@ -37,7 +37,7 @@ BEGIN
             HINT = 'Name the role that is to read.';
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
-                   (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
+                   (SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = log),
                    role);
     EXECUTE format('GRANT SELECT ON %s, %s TO %I', log,
                    (SELECT string_agg(@extschema@.audit_table_name(log, name), ', ')

@@ -35,7 +35,7 @@ AS $$
     JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
     WHERE r.ev_class = source AND d.refclassid = 'pg_class'::regclass
       AND d.refobjid <> source
-      AND d.refobjid NOT IN (SELECT oid FROM pg_class WHERE relname = 'fraiseql_audit_log')
+      AND d.refobjid <> @extschema@.audit_log()
     LIMIT 1
 $$;
 COMMENT ON FUNCTION audit_source_table(regclass) IS
@@ -299,6 +299,10 @@ BEGIN
                    ELSE @extschema@.audit_mapping_expressions(relation, mapping) END;
     expressions := jsonb_build_object('result', '''success''', 'occurred_at', expressions->>'created_at')
                    || expressions;
+    -- what an entry always has
+    expressions := expressions || jsonb_build_object(
+        'operation', format('coalesce(%s, ''unknown'')', expressions->>'operation'),
+        'result', format('coalesce(%s, ''success'')', expressions->>'result'));
     SELECT string_agg(format('(%s)::%s AS %I', coalesce(expressions->>attname, 'NULL'),
                              format_type(atttypid, NULL), attname), ', ' ORDER BY attnum)
     INTO columns
@@ -310,10 +314,16 @@ BEGIN
     WHERE polrelid = log AND polname = 'fraiseql_audit_tenant';
 
     PERFORM @extschema@.forget_audit_source(s) FROM @extschema@.audit_source_of(relation) s;
-    source := @extschema@.audit_table_name(log, left(format('fraiseql_audit_source_%s_%s',
-        class.relnamespace::regnamespace::name, class.relname), 63));
+    source := @extschema@.audit_table_name(log, format('fraiseql_audit_source_%s_%s',
+        (SELECT nspname FROM pg_namespace WHERE oid = class.relnamespace), class.relname)::name);
+    -- as of a.b_c, if a_b.c is adopted, and of what begins alike
+    IF to_regclass(source) IS NOT NULL THEN
+        source := @extschema@.audit_table_name(log, format('fraiseql_audit_source_%s_%s',
+            class.oid, class.relname)::name);
+    END IF;
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS
-                    SELECT * FROM (SELECT %s FROM %s) AS entries WHERE %s',
+                    SELECT * FROM (SELECT %s FROM %s) AS entries
+                    WHERE created_at IS NOT NULL AND (%s)',
                    source, columns, relation, coalesce(tenants, 'true'));
     EXECUTE format('COMMENT ON VIEW %s IS %L', source,
                    format('Audit log: the rows of %s', relation));

@@ -142,3 +142,22 @@ DROP DATABASE regress_privileges;
 REVOKE ALL ON SCHEMA fraiseql_obs, fraiseql_audit FROM regress_audit_writer, regress_audit_reader;
 DROP OWNED BY regress_audit_writer, regress_audit_reader, regress_audit_nobody;
 DROP ROLE regress_audit_writer, regress_audit_reader, regress_audit_nobody;
+
+-- a schema whose name needs quotes
+SELECT current_database() AS main \gset
+CREATE DATABASE regress_privileges;
+\c regress_privileges
+CREATE ROLE regress_audit_reader;
+CREATE EXTENSION fraiseql_obs;
+SELECT fraiseql_obs.create_audit_log('Audit "Log');
+SELECT fraiseql_obs.grant_audit_reader('regress_audit_reader');
+SELECT has_schema_privilege('regress_audit_reader', 'Audit "Log', 'USAGE') AS may;
+-- an entry says what its report was, and nothing else
+SET ROLE regress_audit_reader;
+SELECT fraiseql_obs.audit_report_made(NULL, NULL, 'default');
+SELECT fraiseql_obs.audit_report_made('2026-01-01', '2026-02-01', 'anything');
+RESET ROLE;
+DROP OWNED BY regress_audit_reader;
+\c :main
+DROP DATABASE regress_privileges;
+DROP ROLE regress_audit_reader;

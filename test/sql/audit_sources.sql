@@ -140,3 +140,33 @@ DROP SCHEMA core, tenant CASCADE;
 DROP TABLE own_log, audit_log, tb_audit_log, fraiseql_audit_logs, audit_events;
 DROP OWNED BY regress_source_reader;
 DROP ROLE regress_source_reader;
+
+-- what is not there in a row is said, and a row of no time is none
+CREATE TABLE source_gaps (at timestamptz, what text, how text);
+INSERT INTO source_gaps VALUES ('2010-01-01', NULL, NULL), (NULL, 'never', 'denied'), ('2010-01-02', 'known', 'denied');
+SELECT fraiseql_obs.adopt_audit_source('source_gaps', '{"created_at": "at", "operation": "what", "result": "how"}');
+SELECT operation, result FROM fraiseql_obs.recent_operations(until => '2010-02-01');
+SELECT fraiseql_obs.compliance_report('2010-01-01', '2010-02-01')->'summary' AS summary;
+SELECT fraiseql_obs.forget_audit_source('source_gaps');
+DROP TABLE source_gaps;
+
+-- names that are alike, odd, or the log's
+CREATE SCHEMA regress_a;
+CREATE SCHEMA regress_a_b;
+CREATE SCHEMA "regress ""Odd";
+CREATE TABLE regress_a.b_c (at timestamptz, what text);
+CREATE TABLE regress_a_b.c (at timestamptz, what text);
+CREATE TABLE "regress ""Odd".fraiseql_audit_log (at timestamptz, what text);
+INSERT INTO regress_a.b_c VALUES ('2009-01-01', 'a.b_c');
+INSERT INTO regress_a_b.c VALUES ('2009-01-02', 'a_b.c');
+INSERT INTO "regress ""Odd".fraiseql_audit_log VALUES ('2009-01-03', 'odd');
+\set mapping '{"created_at": "at", "operation": "what"}'
+SELECT count(fraiseql_obs.adopt_audit_source(r, :'mapping'))
+FROM unnest('{regress_a.b_c,regress_a_b.c,"\"regress \"\"Odd\".fraiseql_audit_log"}'::regclass[]) r;
+SELECT operation FROM fraiseql_obs.recent_operations(until => '2010-01-01');
+SELECT fraiseql_obs.adopt_audit_source('"regress ""Odd".fraiseql_audit_log', :'mapping');
+SELECT fraiseql_obs.forget_audit_source(r)
+FROM unnest('{regress_a.b_c,regress_a_b.c,"\"regress \"\"Odd\".fraiseql_audit_log"}'::regclass[]) r;
+SELECT operation FROM fraiseql_obs.recent_operations(until => '2010-01-01');
+SET client_min_messages = warning;
+DROP SCHEMA regress_a, regress_a_b, "regress ""Odd" CASCADE;
