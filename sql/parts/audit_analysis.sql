@@ -102,7 +102,8 @@ $$;
 COMMENT ON FUNCTION audit_statistics(timestamptz, timestamptz, text, boolean) IS
 'How many operations there were, how they ended and how long they took, in all or by operation';
 
--- An hour is compared with the same hour of the weeks before.  Failures are
+-- An hour is compared with the same hour of the weeks before, by UTC, in which
+-- all weeks are as long.  Failures are
 -- taken to come as a Poisson process, whose deviation is the root of its mean.
 CREATE FUNCTION failure_spikes(
     since timestamptz DEFAULT now() - interval '1 day',
@@ -116,6 +117,7 @@ RETURNS TABLE (hour timestamptz, operation text, failures bigint, total bigint,
                expected double precision, reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 BEGIN
     PERFORM @extschema@.audit_check_window(since, until);
@@ -166,7 +168,7 @@ BEGIN
         'within', extract(epoch FROM within), 'threshold', threshold));
     -- failed logins are denials, whatever the application calls them
     RETURN QUERY EXECUTE format($query$
-        WITH denials AS (
+        WITH denials AS MATERIALIZED (
             SELECT coalesce('user ' || user_id, 'address ' || host(client_addr)) AS who,
                    created_at, id, operation
             FROM %s
@@ -174,17 +176,20 @@ BEGIN
               AND (result = 'denied' OR (result IN ('failure', 'error') AND operation ~ '^(auth|login|signin)'))
               AND %s),
         runs AS (
-            SELECT who, created_at, count(*) OVER w AS n, min(created_at) OVER w AS first_at,
-                   array_agg(operation) OVER w AS operations
+            SELECT who, created_at, count(*) OVER w AS n,
+                   first_value(created_at) OVER w AS first_at
             FROM denials WHERE who IS NOT NULL
             WINDOW w AS (PARTITION BY who ORDER BY created_at RANGE BETWEEN $3 PRECEDING AND CURRENT ROW)),
         worst AS (
             SELECT DISTINCT ON (who) * FROM runs WHERE n >= $4
             ORDER BY who, n DESC, created_at)
-        SELECT who, first_at, created_at, n,
-               ARRAY(SELECT DISTINCT o FROM unnest(operations) o ORDER BY o LIMIT 10),
-               format('%%s denied %%s times within %%s', who, n, $3)
-        FROM worst ORDER BY n DESC, who
+        SELECT w.who, w.first_at, w.created_at, w.n,
+               (array_agg(DISTINCT d.operation ORDER BY d.operation))[:10],
+               format('%%s denied %%s times within %%s', w.who, w.n, $3)
+        FROM worst w
+             JOIN denials d ON d.who = w.who AND d.created_at BETWEEN w.first_at AND w.created_at
+        GROUP BY w.who, w.first_at, w.created_at, w.n
+        ORDER BY w.n DESC, w.who
         $query$, @extschema@.audit_relation(@extschema@.audit_log()),
         @extschema@.audit_condition(NULL, tenant_id, NULL))
     USING since, until, within, threshold;
@@ -379,7 +384,8 @@ BEGIN
     PERFORM @extschema@.audit_check_window(until - lookback - quiet, until);
     RETURN QUERY
         WITH counts AS (
-            SELECT c.key, c.bucket, c.bucket >= silence.until - quiet AS is_late
+            -- a quarter may have what is late up to its end
+            SELECT c.key, c.bucket, c.bucket + interval '15 minutes' > silence.until - quiet AS is_late
             FROM @extschema@.audit_counts('operation', silence.until - quiet - lookback, silence.until, true) c),
         seen AS (
             SELECT c.key, max(c.bucket) AS last_bucket,

@@ -156,7 +156,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted integer := @extschema@.audit_profile_days(profile);
-    retention interval := (current_setting('fraiseql_obs.audit_log_retention', true))::interval;
+    -- without the library anybody may set it
+    retention interval := (SELECT current_setting(name) FROM pg_settings
+                           WHERE name = 'fraiseql_obs.audit_log_retention' AND context = 'sighup');
     bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
     oldest timestamptz;
 BEGIN
@@ -180,7 +182,8 @@ $$;
 COMMENT ON FUNCTION audit_retention(regclass, text) IS
 'The part of a compliance report on how long the audit log is kept';
 
-CREATE FUNCTION audit_coverage(log regclass, from_rollups bigint, from_rows bigint)
+-- missing: operations whose rows are gone, and that no count by UTC day has
+CREATE FUNCTION audit_coverage(log regclass, from_rollups bigint, from_rows bigint, missing bigint)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -203,6 +206,10 @@ BEGIN
                        @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
         INTO refreshed_at;
     END IF;
+    IF missing > 0 THEN
+        notes := format('%s operations at the edges of the period are missing by user, tenant and entity type: their rows are gone, and these counts are kept by day of UTC.',
+                        missing) || notes;
+    END IF;
     RETURN jsonb_build_object(
         'from_rollups', from_rollups, 'from_rows', from_rows,
         'rollups_as_of', refreshed_at, 'limited_by_row_security', limited,
@@ -211,7 +218,7 @@ BEGIN
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -224,19 +231,33 @@ DECLARE
     log regclass := @extschema@.audit_log();
     since timestamptz := start_date;
     until timestamptz := end_date;
+    -- the whole days of UTC
+    first_day timestamptz := date_bin('1 day', since + interval '86399.999999 s', '2000-01-01 UTC');
+    last_day timestamptz := date_bin('1 day', until, '2000-01-01 UTC');
     retention jsonb := @extschema@.audit_retention(log, profile);
     tally jsonb;
     by_day jsonb;
     totals jsonb;
     silent_days jsonb;
 BEGIN
-    -- dimension: counts by key and result
+    IF first_day > last_day THEN
+        first_day := until;
+        last_day := until;
+    END IF;
+    -- dimension: counts by key and result; of operations there are counts by
+    -- quarter, too, so that they are those of the days also where rows are gone
     SELECT jsonb_object_agg(dimension, counts) INTO tally
     FROM (SELECT dimension, jsonb_agg(jsonb_build_object(
                      'key', key, 'result', result, 'n', n)) AS counts
           FROM (SELECT dimension, key, result, sum(n) AS n
-                FROM @extschema@.audit_tally(
-                    '{operation,entity_type,tenant}', 'day', since, until)
+                FROM (SELECT * FROM (VALUES
+                          ('{operation}'::text[], 'quarter', since, first_day),
+                          ('{operation}', 'day', first_day, last_day),
+                          ('{operation}', 'quarter', last_day, until),
+                          ('{entity_type,tenant}', 'day', since, until))
+                          AS parts (dimensions, grain, part_since, part_until)
+                      WHERE part_since < part_until OFFSET 0) AS p,
+                     @extschema@.audit_tally(dimensions, grain, part_since, part_until)
                 GROUP BY dimension, key, result) AS sums
           GROUP BY dimension) AS dimensions;
 
@@ -284,7 +305,10 @@ BEGIN
         'gaps', jsonb_build_object('days_without_operations', silent_days,
                                    'log_begins', retention->'oldest_entry'),
         'coverage', @extschema@.audit_coverage(
-            log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint),
+            log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint,
+            (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
+            - (SELECT coalesce(sum(n), 0)::bigint
+               FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint))),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
             'reason', 'This release keeps no seals to verify the rows against.'))
@@ -341,12 +365,16 @@ COMMENT ON FUNCTION audit_results(jsonb, timestamptz, timestamptz) IS
 -- An entry of the log that a reader may make, and nothing else.
 CREATE FUNCTION audit_report_made(start_date date, end_date date, profile text)
 RETURNS bigint
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.log_operation(
+BEGIN
+    PERFORM @extschema@.audit_check_period(start_date, end_date);
+    PERFORM @extschema@.audit_profile_days(profile);
+    RETURN @extschema@.log_operation(
         'audit.report', 'compliance_report', profile,
-        details => jsonb_build_object('start', start_date, 'end', end_date))
+        details => jsonb_build_object('start', start_date, 'end', end_date));
+END
 $$;
 COMMENT ON FUNCTION audit_report_made(date, date, text) IS
 'Records in the audit log that a compliance report was made';

@@ -343,7 +343,7 @@ BEGIN
         last_day := until;
         listed_to := listed_from;
     END IF;
-    FOREACH width IN ARRAY ARRAY[10 * "limit", NULL] LOOP
+    FOREACH width IN ARRAY ARRAY[least(10 * "limit"::bigint, 2147483647)::integer, NULL] LOOP
         EXECUTE format($query$
             WITH uncounted AS MATERIALIZED (
                 SELECT user_id, count(*) AS n,

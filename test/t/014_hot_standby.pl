@@ -39,6 +39,13 @@ foreach my $function ('metrics', 'query_stats', 'operation_stats',
 reset_counts($standby);
 is(totals($standby), '0|0|0', 'reset works');
 
+# the audit log is the primary's to write
+$primary->safe_psql('app', 'CREATE EXTENSION IF NOT EXISTS fraiseql_obs; SELECT fraiseql_obs.create_audit_log()');
+$primary->wait_for_catchup($standby);
+my (undef, undef, $refused) = $standby->psql('app', q(\set VERBOSITY verbose
+	SELECT fraiseql_obs.log_operation('x')));
+like($refused, qr/25006: cannot execute log_operation\(\) during recovery/, 'log_operation()');
+
 $standby->safe_psql('app', op(kept => 'SELECT 1'));
 $standby->promote;
 $standby->safe_psql('app', op(accepted => 'CREATE TABLE accepted (a int)'));

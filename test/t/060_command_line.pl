@@ -160,6 +160,7 @@ refuses(1, qr/is not after its start.*\nHINT: /, qw(report --from 2026-02-01 --t
 # To a file: all or nothing
 my $folder = PostgreSQL::Test::Utils::tempdir;
 prints('file', '--output', "$folder/a b.json", qw(by-user ann --format json));
+is((stat "$folder/a b.json")[2] & oct 777, oct(666) & ~umask, 'a file as the umask says');
 is(decode_json(slurp_file("$folder/a b.json"))->[0]{user_id}, 'ann', 'written');
 refuses(1, qr/does not exist/, qw(-d nowhere metrics -o), "$folder/a b.json");
 is(decode_json(slurp_file("$folder/a b.json"))->[0]{user_id},
@@ -210,6 +211,12 @@ is(prints('version', '--version'), "fraiseql-obs $meta->{version}\n",
 	'the version is that of the release');
 
 # without a server
+# UTF-8, whatever the client's encoding is
+$node->safe_psql('postgres', q(SELECT fraiseql_obs.log_operation('encoded', user_id => 'caf' || chr(233))));
+$server{PGCLIENTENCODING} = 'LATIN1';
+is(decode_json(prints('encoding', qw(recent-operations --limit 1 --format json)))->[0]{user_id},
+	"caf\x{e9}", 'in UTF-8');
+
 $node->stop;
 refuses(1, qr/no connection; name the server with PGHOST/, 'metrics');
 done_testing();

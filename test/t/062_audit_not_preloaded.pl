@@ -48,6 +48,10 @@ is( $node->safe_psql(
 	"t\n1\n3\neve\n5",
 	'read');
 
+is( $node->safe_psql('postgres', q(SET fraiseql_obs.audit_log_retention = '9999 days';
+		SELECT fraiseql_obs.audit_report('2026-01-01', '2026-01-02', 'default')#>'{retention,days}')),
+	'90', 'no retention that a reader has made up');
+
 my ($status, $out, $err) = $node->psql('postgres',
 	'DELETE FROM fraiseql_audit.fraiseql_audit_log');
 like($err, qr/audit log is append-only/, 'guarded');

@@ -160,6 +160,27 @@ fails("silence(quiet => NULL)", qr/quiet must be more than zero/);
 fails('most_active_users(0)', qr/limit must be more than zero/);
 fails('slow_operations(NULL)', qr/limit must be more than zero/);
 
+# what came after the quiet time began, in a quarter that began before it
+is(calls('operation', "silence('10 minutes', '2025-03-01 00:04')"), '', 'not silent for so long');
+# 02:00 in New York, where the clock is put forward in the week between
+$node->safe_psql('app', q(
+	SELECT fraiseql_obs.audit_ensure_partition('2024-12-15'::timestamptz - i * interval '1 month') FROM generate_series(0, 2) i;
+	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation, result)
+	SELECT '2024-11-08 10:30Z'::timestamptz - k * interval '168 hours' + i * interval '1 second', 'dst.read', CASE WHEN k = 0 THEN 'failure' ELSE 'success' END
+	FROM generate_series(0, 4) k, generate_series(1, 20) i;
+	UPDATE fraiseql_audit.fraiseql_audit_rollup_state SET tail_since = '-infinity'));
+is( $node->safe_psql('app', q(SET TimeZone = 'America/New_York';
+		SELECT hour AT TIME ZONE 'UTC', failures FROM fraiseql_obs.failure_spikes('2024-11-08 00:00Z', '2024-11-09 00:00Z'))),
+	'2024-11-08 10:00:00|20', 'a spike after a change of the clock');
+# many denials of one user
+$node->safe_psql('app', q(
+	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation, user_id, result)
+	SELECT '2025-02-20 UTC'::timestamptz + i * interval '30 ms', 'op' || i % 12, 'loop', 'denied' FROM generate_series(1, 16000) i));
+is( $node->safe_psql('app', q(SET temp_file_limit = '20MB'; SET statement_timeout = '20s';
+		SELECT who, denials, cardinality(operations) FROM fraiseql_obs.repeated_denials('2025-02-20', '2025-02-21'))),
+	'user loop|16000|10', 'many denials, in little space');
+is(calls('user_id', "most_active_users(300000000, $friday) LIMIT 1"), 'robot', 'a large limit');
+
 # a tenant's reader gets flags of that tenant alone
 $node->safe_psql('app', q(
 	ALTER TABLE fraiseql_audit.fraiseql_audit_log ENABLE ROW LEVEL SECURITY;
