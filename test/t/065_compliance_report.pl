@@ -140,7 +140,8 @@ $node->safe_psql('app', q(UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n 
 $node->safe_psql('app', q(
 	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation) VALUES
 	('2026-03-29 00:00 Europe/Paris', 'edge'), ('2026-03-30 00:00 Europe/Paris', 'edge'),
-	('2026-03-29 23:59:59.999999 Europe/Paris', 'edge')));
+	('2026-03-29 23:59:59.999999 Europe/Paris', 'edge');
+	UPDATE fraiseql_audit.fraiseql_audit_rollup_state SET tail_since = '-infinity'));
 is( $node->safe_psql('app', qq(SET TimeZone = 'Europe/Paris'; $refresh \\g /dev/null
 	SELECT fraiseql_obs.compliance_report('2026-03-29', '2026-03-30')#>>'{summary,edge,success}')),
 	'2', 'a day of 23 hours, its end exclusive');
