@@ -5,13 +5,16 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_chain.o \
 	src/audit_counts.o \
 	src/audit_door.o \
 	src/audit_encoding.o \
 	src/audit_guard.o \
+	src/audit_leaves.o \
 	src/audit_log.o \
 	src/audit_query.o \
 	src/audit_seal.o \
+	src/audit_verify.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -29,6 +32,7 @@ OBJS = \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/sha256_x86.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o
@@ -44,7 +48,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
-	audit_read audit_rollups audit_seals audit_report audit_report_forms audit_analysis \
+	audit_read audit_rollups audit_seals audit_verify audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
