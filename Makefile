@@ -7,14 +7,21 @@ OBJS = \
 	src/audit_capture.o \
 	src/audit_chain.o \
 	src/audit_counts.o \
+	src/audit_databases.o \
 	src/audit_door.o \
+	src/audit_drain.o \
 	src/audit_encoding.o \
 	src/audit_guard.o \
+	src/audit_launcher.o \
 	src/audit_leaves.o \
 	src/audit_log.o \
+	src/audit_payload.o \
 	src/audit_query.o \
+	src/audit_ring.o \
 	src/audit_seal.o \
+	src/audit_sign.o \
 	src/audit_verify.o \
+	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -46,8 +53,16 @@ PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
+# What signs checkpoints is a module of its own, where OpenSSL is.
+ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
+MODULES = src/fraiseql_obs_sign
+src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
+else
+$(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))
+endif
+
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
+SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
@@ -66,8 +81,8 @@ REGRESS = \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
+	audit_ring \
 	audit_sources \
-	audit_tenants \
 	context_bounds \
 	cursors \
 	deferred \

@@ -37,6 +37,7 @@
 #include "utils/snapmgr.h"
 
 #include "audit_counts.h"
+#include "audit_door.h"
 #include "audit_leaves.h"
 #include "audit_query.h"
 #include "audit_verify.h"
@@ -436,6 +437,39 @@ check_memory(Part *part)
 				"rollups of the partition were not compared with its rows, which takes more memory than \"work_mem\" and \"hash_mem_multiplier\" allow");
 }
 
+static bool
+is_operation(const AuditRow *row, const char *operation)
+{
+	struct varlena *bytes =
+	PG_DETOAST_DATUM_PACKED(row->values[AUDIT_OPERATION]);
+
+	return VARSIZE_ANY_EXHDR(bytes) == strlen(operation) &&
+		memcmp(VARDATA_ANY(bytes), operation, strlen(operation)) == 0;
+}
+
+/* Entries by which the log itself says that others are not there */
+static void
+check_gap(Part *part, const AuditRow *row, int64 seal_no)
+{
+	Finding		finding = {
+		GAP, "lost", seal_no, part->name, true,
+		DatumGetInt64(row->values[AUDIT_ID]),
+		DatumGetTimestampTz(row->values[AUDIT_CREATED_AT])
+	};
+
+	if (is_operation(row, "audit.lost"))
+		fobs_report(part->verifier, &finding,
+					"operations that were rolled back were lost, see the row's details");
+	else if (is_operation(row, "audit.start") &&
+			 strcmp(TextDatumGetCString(row->values[AUDIT_RESULT]),
+					"success") != 0)
+	{
+		finding.kind = "unclean";
+		fobs_report(part->verifier, &finding,
+					"the server had not been stopped cleanly: operations that were rolled back before may be missing");
+	}
+}
+
 static void
 check_row(Part *part, const AuditRow *row)
 {
@@ -453,6 +487,7 @@ check_row(Part *part, const AuditRow *row)
 		fobs_counts_prepare(part->counts, row);
 	check_personal(part, row, seal_no);
 	check_time(part, row, found);
+	check_gap(part, row, seal_no);
 	if (found >= 0)
 	{
 		fobs_audit_leaf(row, &leaf);
@@ -749,17 +784,14 @@ static void
 verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 {
 	Relation	log = table_open(verifier->log, AccessShareLock);
-	Oid			save_userid;
-	int			save_sec_context;
+	FobsSavedUser saved;
 
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log->rd_rel->relowner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	fobs_audit_become_owner(log->rd_rel->relowner, &saved);
 	fobs_verify_chain(verifier, origin, anchor);
 	verify_partitions(verifier);
 	check_removed(verifier);
 	report_unchecked(verifier);
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	fobs_audit_become_self(&saved);
 	table_close(log, NoLock);
 }
 

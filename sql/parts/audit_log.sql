@@ -155,13 +155,18 @@ COMMENT ON FUNCTION audit_dress_partition(regclass, regclass) IS
 'Gives a partition of the audit log what partitions do not inherit';
 
 -- ATTACH needs less of a lock than CREATE TABLE ... PARTITION OF: writers and
--- readers of the log go on.  The names are the proof that a partition exists,
--- because they are seen whatever the snapshot of the transaction is.
+-- readers of the log go on.  Names and pg_partition_root() are seen whatever the
+-- snapshot of the transaction is.  The settings are fixed because they would
+-- decide about the bounds and where the partition is stored.
 CREATE FUNCTION audit_ensure_partition(at timestamptz)
 RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 SET client_min_messages = warning
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+SET default_tablespace = ''
+SET default_table_access_method = 'heap'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
@@ -180,15 +185,19 @@ BEGIN
     partition := @extschema@.audit_table_name(
         log, 'fraiseql_audit_log_' ||
         to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END));
-    IF to_regclass(partition) IS NOT NULL THEN
+    IF pg_partition_root(to_regclass(partition)) = log THEN
         RETURN upper_bound;
     END IF;
 
     -- one makes it, and the others learn of it: only a lock on a relation
     -- brings what the one before has committed to the caches of names
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
-    IF to_regclass(partition) IS NOT NULL THEN
+    IF pg_partition_root(to_regclass(partition)) = log THEN
         RETURN upper_bound;
+    ELSIF to_regclass(partition) IS NOT NULL THEN
+        RAISE duplicate_table USING
+            MESSAGE = format('cannot make a partition of the audit log, for "%s" is in the way', partition),
+            HINT = 'Rename it, or attach it to the audit log again if it was detached.';
     END IF;
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
                    partition, log);
@@ -224,6 +233,43 @@ $$;
 COMMENT ON FUNCTION audit_tenant_condition() IS
 'The condition of row security: the tenant of the request context';
 
+-- A schema, and a log that stands in it, are believed if the registry has them,
+-- or if they are the caller's, a superuser's, or those of the role that the
+-- caller names: somebody else may have made them to be told what others do.
+CREATE FUNCTION audit_check_owner(what text, role oid, owner name)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_owner name := (SELECT rolname FROM pg_roles r
+                         WHERE r.oid = role AND NOT rolsuper
+                           AND rolname NOT IN (coalesce(owner, current_user), current_user));
+BEGIN
+    IF found_owner IS NOT NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('%s belongs to role "%s"', what, found_owner),
+            HINT = format('If you trust that role, name it: SELECT fraiseql_obs.create_audit_log(owner => %L);', found_owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_owner(text, oid, name) IS
+'Raises an error if something belongs to a role that nobody has named';
+
+-- Whether a log and its settings stand in a schema, and are what they seem.
+CREATE FUNCTION audit_is_standing(schema name)
+RETURNS boolean
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*) = 2 AND count(DISTINCT c.relowner) = 1
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema
+      AND (c.relname, c.relkind) IN (('fraiseql_audit_log', 'p'), ('fraiseql_audit_settings', 'r'))
+$$;
+COMMENT ON FUNCTION audit_is_standing(name) IS
+'Whether there is an audit log in a schema';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -233,7 +279,7 @@ CREATE FUNCTION create_audit_log(
     guard_triggers boolean DEFAULT true,
     distribute_by name DEFAULT NULL)
 RETURNS regclass
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
 'Makes the audit log of this database, or takes one that stands; returns its table';
@@ -252,9 +298,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass;
-    table_name text := format('%I.fraiseql_audit_log', schema);
-    settings text := format('%I.fraiseql_audit_settings', schema);
+    table_name text := quote_ident(schema) || '.fraiseql_audit_log';
+    settings text := quote_ident(schema) || '.fraiseql_audit_settings';
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
     unit text;
 BEGIN
@@ -262,7 +309,8 @@ BEGIN
        OR guard_triggers IS NULL
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null';
+            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null',
+            HINT = 'Leave out what is to be as usual.';
     END IF;
     IF indexes NOT IN ('full', 'lean') THEN
         RAISE invalid_parameter_value USING
@@ -274,18 +322,21 @@ BEGIN
             MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
             HINT = 'It can be distributed by "tenant_id".';
     END IF;
-    retention := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
-    IF retention < '1 day' THEN
+    IF kept < '1 day' THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', retention),
+            MESSAGE = format('retention of %s is too short', kept),
             HINT = 'Keep the audit log for at least one day.';
     END IF;
 
     -- one that stands already
     log := to_regclass(table_name);
-    IF log IS NOT NULL AND to_regclass(settings) IS NOT NULL
-       AND coalesce(here, schema) = schema
-    THEN
+    IF here IS DISTINCT FROM schema THEN
+        PERFORM @extschema@.audit_check_owner(format('schema "%s"', schema), nspowner, owner)
+        FROM pg_namespace WHERE nspname = schema AND nspowner <> 'pg_database_owner'::regrole;
+        PERFORM @extschema@.audit_check_owner(format('table "%s"', log), relowner, owner)
+        FROM pg_class WHERE oid = log;
+    END IF;
+    IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
@@ -308,7 +359,7 @@ BEGIN
         EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema, owner);
     END IF;
     EXECUTE format('CREATE TABLE %s (
-        retention interval NOT NULL,
+        retention interval,
         partition_unit text NOT NULL,
         indexes text NOT NULL,
         tenant_isolation boolean NOT NULL,
@@ -316,9 +367,9 @@ BEGIN
         singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
         settings);
     EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
-                   'How the audit log was made');
+                   'How the audit log was made; retention: if it is not fraiseql_obs.audit_log_retention');
     -- so many partitions that none is large and planning is cheap: 30 to 120
-    unit := CASE WHEN retention <= '120 days' THEN 'day' ELSE 'month' END;
+    unit := CASE WHEN kept <= '120 days' THEN 'day' ELSE 'month' END;
     EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
     USING retention, unit, indexes, tenant_isolation, guard_triggers;
 
@@ -426,17 +477,16 @@ CREATE FUNCTION audit_do_index_audit_partitions()
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 SET lock_timeout = '2s'
 SET client_min_messages = warning
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     partition record;
     indexed bigint := 0;
 BEGIN
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     FOR partition IN
         SELECT c.oid::regclass AS name, c.relname
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -459,7 +509,6 @@ BEGIN
             RAISE WARNING 'partition "%" of the audit log is locked, and not indexed', partition.name;
         END;
     END LOOP;
-    PERFORM set_config('role', role_before, true);
     RETURN indexed;
 END
 $$;

@@ -39,7 +39,8 @@ BEGIN
        OR NOT isfinite(start_date) OR NOT isfinite(end_date)
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'start and end of a compliance report must be dates, and not null or infinite';
+            MESSAGE = 'start and end of a compliance report must be dates, and not null or infinite',
+            HINT = 'As compliance_report(''2026-01-01'', ''2026-02-01'').';
     END IF;
     IF end_date <= start_date THEN
         RAISE invalid_parameter_value USING
@@ -159,7 +160,8 @@ DECLARE
     bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
     oldest timestamptz;
 BEGIN
-    EXECUTE format('SELECT coalesce($1, retention) FROM %s',
+    -- the log's own, before what is set for all
+    EXECUTE format('SELECT coalesce(retention, $1, ''90 days'') FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     INTO retention USING retention;
     -- partition by partition, which costs no plan for all
