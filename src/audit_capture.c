@@ -18,8 +18,8 @@
  * only the append runs with those of the log's owner.  What they make does not
  * depend on the session: settings that output depends on are pinned.  Columns
  * whose values the log does not get are NULL before, so that one that is huge,
- * or no valid jsonb, can be excluded.  Where another column has no jsonb, the
- * statement fails.
+ * or no valid jsonb, can be excluded.  Where any other column has no jsonb,
+ * the statement fails.
  *
  * Works without shared_preload_libraries.
  *
@@ -108,9 +108,9 @@ static const struct
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_capture);
 
 /*
- * The number of a column that audit_table() was told of.  One that is missing
- * may have been renamed: what is to be hidden would be shown, and what is a
- * tenant's be nobody's.
+ * The number of a column that audit_table() was told of.  One that is not
+ * there may have been renamed: what is to be hidden would be shown, and what
+ * is a tenant's be nobody's.
  */
 static int
 column_number(Capture *capture, const char *name, const char *purpose)

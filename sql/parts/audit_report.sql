@@ -311,7 +311,7 @@ BEGIN
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint))),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
-            'reason', 'This release keeps no seals to verify the rows against.'))
+            'reason', 'A report does not verify seals: verify_audit_log() does.'))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;

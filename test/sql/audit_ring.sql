@@ -126,4 +126,5 @@ DROP TABLE captured;
 SELECT name, labels, value FROM fraiseql_obs.metrics()
 WHERE name = 'fraiseql_obs_audit_ring_slots' ORDER BY labels->>'state';
 SELECT labels, value FROM fraiseql_obs.metrics()
-WHERE name = 'fraiseql_obs_audit_lost_total' ORDER BY labels->>'cause';
+WHERE name = 'fraiseql_obs_audit_lost_total' AND labels->>'cause' <> 'database_dropped'
+ORDER BY labels->>'cause';
