@@ -290,6 +290,8 @@ check_result(Operation *operation)
 static void
 check_numbers(const Operation *operation)
 {
+	TimestampTz occurred_at;
+
 	if (!operation->nulls[ARG_DURATION_MS] &&
 		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
 		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
@@ -297,8 +299,9 @@ check_numbers(const Operation *operation)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
 				 errhint("Leave it out where nothing was measured.")));
+	occurred_at = DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT]);
 	if (!operation->nulls[ARG_OCCURRED_AT] &&
-		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		TIMESTAMP_NOT_FINITE(occurred_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
