@@ -113,10 +113,12 @@ is(rows(), 1, 'and made again');
 foreach my $end ('COMMIT', 'ROLLBACK')
 {
 	my @sessions;
+	my $gate = $node->background_psql('postgres');
 
 	drop_partitions();
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
 	foreach my $sql (
-		"BEGIN; $append SELECT pg_sleep(1.5); $end;",
+		"BEGIN; $append SELECT pg_advisory_xact_lock(1); $end;",
 		$append,
 		"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1; $append COMMIT;")
 	{
@@ -132,12 +134,13 @@ foreach my $end ('COMMIT', 'ROLLBACK')
 		  };
 		next if @sessions > 1;
 		$node->poll_query_until('postgres',
-			q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'))
-		  or die 'the first session does not sleep';
+			q(SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'advisory'))
+		  or die 'the first session does not hold what it made';
 	}
 	$node->poll_query_until('postgres',
-		q(SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event_type = 'Lock'))
+		q(SELECT count(*) = 3 FROM pg_stat_activity WHERE wait_event_type = 'Lock'))
 	  or die 'the others do not wait';
+	$gate->quit;
 	foreach my $session (@sessions)
 	{
 		ok($session->{run}->finish, "$end: a session is done")
