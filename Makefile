@@ -5,6 +5,7 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_chain.o \
 	src/audit_counts.o \
 	src/audit_databases.o \
 	src/audit_door.o \
@@ -12,12 +13,14 @@ OBJS = \
 	src/audit_encoding.o \
 	src/audit_guard.o \
 	src/audit_launcher.o \
+	src/audit_leaves.o \
 	src/audit_log.o \
 	src/audit_payload.o \
 	src/audit_query.o \
 	src/audit_ring.o \
 	src/audit_seal.o \
 	src/audit_sign.o \
+	src/audit_verify.o \
 	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
@@ -59,7 +62,7 @@ endif
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
-	audit_read audit_rollups audit_seals audit_report audit_report_forms audit_analysis \
+	audit_read audit_rollups audit_seals audit_verify audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 

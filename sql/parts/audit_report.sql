@@ -287,7 +287,7 @@ BEGIN
             log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
-            'reason', 'This release keeps no seals to verify the rows against.'))
+            'reason', 'A report does not verify seals: verify_audit_log() does.'))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;
