@@ -494,6 +494,7 @@ FobsRingSlot *
 fobs_audit_ring_reserve(const Operation *operation)
 {
 	Operation	fitted;
+	FobsResult	result;
 	bool		all;
 	Level	   *level;
 	FobsRingSlot *slot;
@@ -503,6 +504,7 @@ fobs_audit_ring_reserve(const Operation *operation)
 
 	/* all that can fail comes before there is a slot */
 	level = current_level();
+	result = fobs_audit_result(operation);
 	all = fobs_payload_fit(operation, &fitted);
 	slot = pop_free();
 	if (slot == NULL && fobs_audit_on_failure == FOBS_ON_FAILURE_BLOCK)
@@ -516,7 +518,7 @@ fobs_audit_ring_reserve(const Operation *operation)
 	}
 
 	begin_slot(slot);
-	slot->result = fobs_audit_result(operation);
+	slot->result = result;
 	slot->cut = !all;
 	fobs_payload_write(&slot->payload, &fitted);
 	push_mine(slot, FOBS_SLOT_RESERVED);

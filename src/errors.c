@@ -80,9 +80,8 @@ int			fobs_errors_last_sent = 0;
 /* The error that was sent last, as long as it may yet end a transaction */
 static int	sent = 0;
 
-/* The error that was last raised while we watched, and where */
+/* The error that was last raised while we watched */
 static int	raised = 0;
-static SubTransactionId raised_in = InvalidSubTransactionId;
 
 static void note_error(void *arg);
 static ErrorContextCallback watcher = {.callback = note_error};
@@ -279,7 +278,6 @@ note_error(void *arg)
 			return;
 	}
 	raised = sqlstate;
-	raised_in = GetCurrentSubTransactionId();
 }
 
 /*
@@ -318,17 +316,17 @@ fobs_errors_forget(void)
  * The SQLSTATE of the error for which a (sub)transaction is being rolled back,
  * or 0 if there is none; for use by callbacks of (sub)transactions.
  *
- * Subtransactions are numbered in the order in which they start.  So what was
- * raised in one with this number or a higher one was raised inside, maybe by a
- * function that handled it and then raised it again, which is not called to
- * our attention.  A client's transaction is ended by what the client is sent.
+ * A client's transaction is ended by what the client is sent.  A function ends
+ * a subtransaction for what was raised last, be it inside or, if the function
+ * raises again what it has handled, which is not called to our attention,
+ * before.
  */
 int
 fobs_errors_cause(SubTransactionId subid)
 {
 	int			sqlstate = sent;
 
-	if (sqlstate == 0 && raised_in >= subid &&
+	if (sqlstate == 0 &&
 		(subid != TopSubTransactionId || whereToSendOutput != DestRemote))
 		sqlstate = raised;
 

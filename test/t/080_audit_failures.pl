@@ -80,8 +80,7 @@ leaves('an error of the transaction before is not the reason', q(
 leaves('read-only transaction', q(BEGIN READ ONLY; SELECT log('a'); COMMIT),
 	'a failure 25006');
 leaves('statement_timeout', q(
-	SET statement_timeout = '50ms';
-	BEGIN; SELECT log('a'); SELECT pg_sleep(60); COMMIT),
+	BEGIN; SELECT log('a'); SET statement_timeout = '50ms'; SELECT pg_sleep(60); COMMIT),
 	'a timeout 57014');
 leaves('a cancel long after a timeout', q(
 	SET statement_timeout = '50ms'; SELECT pg_sleep(60); RESET statement_timeout;
@@ -187,6 +186,17 @@ function_leaves('raised again, after an entry', q(
 		END;
 	EXCEPTION WHEN OTHERS THEN NULL;
 	END), 'a failure 22012, b failure 22012, c failure 22012');
+function_leaves('raised again in a block of the handler', q(
+	BEGIN
+		PERFORM log('a');
+		PERFORM fails();
+	EXCEPTION WHEN OTHERS THEN
+		BEGIN
+			PERFORM log('b');
+			RAISE;
+		EXCEPTION WHEN OTHERS THEN NULL;
+		END;
+	END), 'a failure 22012, b failure 22012');
 function_leaves('another error in the handler', q(
 	BEGIN
 		PERFORM log('a');
@@ -227,7 +237,7 @@ leaves('a handler in a function above', q(
 	SELECT handles(), log('b')),
 	'a failure 22012, b success');
 leaves('timeouts and cancels that are handled', q(
-	SET statement_timeout = '50ms';
+	SET statement_timeout = '3s';
 	DO $$
 	BEGIN PERFORM log('a'); PERFORM pg_sleep(60);
 	EXCEPTION WHEN query_canceled THEN PERFORM log('b'); END $$;
