@@ -39,7 +39,6 @@ OBJS = \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
-	src/sha256_x86.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o

@@ -44,7 +44,6 @@
 
 #include "audit_encoding.h"
 #include "compat.h"
-#include "sha256_x86.h"
 
 /* What is hashed begins with a byte that says what it is (RFC 6962) */
 #define PREFIX_LEAF		0x00
@@ -139,19 +138,10 @@ fobs_sha256_end(MerkleHash *hash)
 		elog(ERROR, "could not compute SHA-256");
 }
 
-/* The hash of what is in one piece, by the processor where it can. */
+/* The hash of what is in one piece */
 void
 fobs_sha256(const void *data, size_t length, MerkleHash *hash)
 {
-	static int	available = -1;
-
-	if (unlikely(available < 0))
-		available = fobs_sha256_x86_available();
-	if (available)
-	{
-		fobs_sha256_x86(data, length, hash->bytes);
-		return;
-	}
 	fobs_sha256_begin();
 	fobs_sha256_update(data, length);
 	fobs_sha256_end(hash);
