@@ -97,7 +97,7 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_leaf_hash);
 
 /*---- hashes ----*/
 
-/* The context belongs to a resource owner, or the transaction would free it. */
+/* The context has a resource owner, or the transaction would free it. */
 static pg_cryptohash_ctx *
 hash_context(void)
 {

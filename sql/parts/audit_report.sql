@@ -189,7 +189,11 @@ DECLARE
     limited boolean := row_security_active(log);
     refreshed_at timestamptz;
     notes text[] := ARRAY[
-        'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.',
+        CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
+            'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
+        ELSE
+            'Operations whose transaction rolled back are in the log, but for those that entries audit.lost and audit.start declare to be missing.'
+        END,
         'Queries on the audit log''s tables that do not go through this report are not recorded.'];
 BEGIN
     IF limited THEN
@@ -283,7 +287,7 @@ BEGIN
             log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
-            'reason', 'This release keeps no seals to verify the rows against.'))
+            'reason', 'A report does not verify seals: verify_audit_log() does.'))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;
