@@ -791,10 +791,11 @@ report_unchecked(Verifier *verifier)
 
 	if (verifier->unsealed > 0)
 		fobs_report(verifier, &unsealed,
-					INT64_FORMAT " rows are not sealed yet", verifier->unsealed);
+					"rows that are not sealed yet: " INT64_FORMAT,
+					verifier->unsealed);
 	if (verifier->n_removed > 0)
 		fobs_report(verifier, &removed,
-					INT64_FORMAT " rows of %d partitions were removed on record, and only their seals verified",
+					"rows of partitions that were removed on record: " INT64_FORMAT " of %d, of which only the record was verified",
 					verifier->removed, verifier->n_removed);
 }
 

@@ -272,6 +272,13 @@ cmp_ok($node->safe_psql('many', qq(SELECT count(*) FROM fraiseql_obs.verify_audi
 	SELECT min(range_to) FROM fraiseql_obs.audit_partitions('$log')))
 	WHERE partition IS NOT NULL)), '>', 0, 'what is in it is');
 
+# the same where the library is not loaded
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+$node->safe_psql('many', "UPDATE $log SET entity_id = '8' WHERE id = 25; DELETE FROM $log WHERE id = 26");
+is($node->safe_psql('many', q(SELECT kind, seal_no FROM fraiseql_obs.verify_audit_log() WHERE kind = 'rows')),
+	'rows|4', 'found where the library is not loaded');
+
 # sealing goes on only where the seals are as they were left
 (undef, undef, my $err) = $node->psql('many', "DELETE FROM $seals WHERE seal_no = (SELECT max(seal_no) FROM $seals);
 	SELECT fraiseql_obs.seal_audit_log('0')");
