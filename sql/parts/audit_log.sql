@@ -154,9 +154,36 @@ $$;
 COMMENT ON FUNCTION audit_dress_partition(regclass, regclass) IS
 'Gives a partition of the audit log what partitions do not inherit';
 
+CREATE FUNCTION audit_partition_name(log regclass, unit text, utc timestamp)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.audit_table_name(
+        log, 'fraiseql_audit_log_' ||
+        to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END))
+$$;
+COMMENT ON FUNCTION audit_partition_name(regclass, text, timestamp) IS
+'What the partition of an audit log for a day or a month is called';
+
+-- The names are the proof that a partition exists, because they are seen
+-- whatever the snapshot of the transaction is.
+CREATE FUNCTION audit_partition_end(log regclass, at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (date_trunc(unit, utc) + ('1 ' || unit)::interval) AT TIME ZONE 'UTC'
+    FROM (SELECT at AT TIME ZONE 'UTC') AS t (utc), unnest('{day,month}'::text[]) unit
+    WHERE to_regclass(@extschema@.audit_partition_name(log, unit, utc)) IS NOT NULL
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION audit_partition_end(regclass, timestamptz) IS
+'Where the partition of an audit log for a time ends; null if there is none';
+
 -- ATTACH needs less of a lock than CREATE TABLE ... PARTITION OF: writers and
--- readers of the log go on.  The names are the proof that a partition exists,
--- because they are seen whatever the snapshot of the transaction is.
+-- readers of the log go on.  Partitions are days or months; where that has
+-- changed, a month of which there are days already is made of days.
 CREATE FUNCTION audit_ensure_partition(at timestamptz)
 RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE STRICT
@@ -165,39 +192,43 @@ SET client_min_messages = warning
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
+    ends timestamptz := @extschema@.audit_partition_end(log, at);
     unit text;
     utc timestamp;
-    lower_bound timestamptz;
-    upper_bound timestamptz;
     partition text;
 BEGIN
-    EXECUTE format('SELECT partition_unit FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO unit;
-    utc := date_trunc(unit, at AT TIME ZONE 'UTC');
-    lower_bound := utc AT TIME ZONE 'UTC';
-    upper_bound := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
-    partition := @extschema@.audit_table_name(
-        log, 'fraiseql_audit_log_' ||
-        to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END));
-    IF to_regclass(partition) IS NOT NULL THEN
-        RETURN upper_bound;
+    IF ends IS NOT NULL THEN
+        RETURN ends;
     END IF;
 
     -- one makes it, and the others learn of it: only a lock on a relation
     -- brings what the one before has committed to the caches of names
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
-    IF to_regclass(partition) IS NOT NULL THEN
-        RETURN upper_bound;
+    ends := @extschema@.audit_partition_end(log, at);
+    IF ends IS NOT NULL THEN
+        RETURN ends;
     END IF;
+    EXECUTE format('SELECT partition_unit FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO unit;
+    utc := date_trunc('month', at AT TIME ZONE 'UTC');
+    IF EXISTS (SELECT FROM generate_series(utc, utc + interval '1 month - 1 day', '1 day') day
+               WHERE to_regclass(@extschema@.audit_partition_name(log, 'day', day)) IS NOT NULL)
+    THEN
+        unit := 'day';
+    END IF;
+
+    utc := date_trunc(unit, at AT TIME ZONE 'UTC');
+    ends := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
+    partition := @extschema@.audit_partition_name(log, unit, utc);
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
                    partition, log);
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
-                   log, partition, lower_bound, upper_bound);
+                   log, partition, utc AT TIME ZONE 'UTC', ends);
     EXECUTE format('ALTER TABLE %s OWNER TO %I', partition,
                    (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
     PERFORM @extschema@.audit_dress_partition(log, partition);
-    RETURN upper_bound;
+    RETURN ends;
 END
 $$;
 COMMENT ON FUNCTION audit_ensure_partition(timestamptz) IS
@@ -256,7 +287,6 @@ DECLARE
     settings text := format('%I.fraiseql_audit_settings', schema);
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
     key_prefix text := '';
-    unit text;
 BEGIN
     IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
        OR guard_triggers IS NULL
@@ -274,7 +304,6 @@ BEGIN
             MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
             HINT = 'It can be distributed by "tenant_id".';
     END IF;
-    retention := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     IF retention < '1 day' THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('retention of %s is too short', retention),
@@ -308,19 +337,25 @@ BEGIN
         EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', schema, owner);
     END IF;
     EXECUTE format('CREATE TABLE %s (
-        retention interval NOT NULL,
+        retention interval,
         partition_unit text NOT NULL,
         indexes text NOT NULL,
         tenant_isolation boolean NOT NULL,
         guard_triggers boolean NOT NULL,
+        minimum interval,
+        maximum interval,
+        profile text,
+        next_minimum interval,
+        next_minimum_from timestamptz,
         singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
         settings);
     EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
-                   'How the audit log was made');
-    -- so many partitions that none is large and planning is cheap: 30 to 120
-    unit := CASE WHEN retention <= '120 days' THEN 'day' ELSE 'month' END;
+                   'Audit log: how it was made, and how long it is kept');
     EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
-    USING retention, unit, indexes, tenant_isolation, guard_triggers;
+    USING retention,
+          @extschema@.audit_partition_unit(coalesce(retention,
+              current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days')),
+          indexes, tenant_isolation, guard_triggers;
 
     IF distribute_by IS NOT NULL THEN
         key_prefix := quote_ident(distribute_by) || ', ';
@@ -401,10 +436,8 @@ BEGIN
     INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema);
     PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_attach(log);
-    FOR i IN 0 .. CASE unit WHEN 'day' THEN 7 ELSE 2 END LOOP
-        PERFORM @extschema@.audit_ensure_partition(
-            clock_timestamp() + i * ('1 ' || unit)::interval);
-    END LOOP;
+    PERFORM @extschema@.audit_ensure_partition(at)
+    FROM @extschema@.audit_partitions_ahead(log) at;
     PERFORM @extschema@.audit_activate();
     RETURN log;
 END

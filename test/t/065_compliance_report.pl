@@ -141,7 +141,7 @@ is( $node->safe_psql('app', "SELECT string_agg(k, ' ' ORDER BY k) FROM jsonb_obj
 	'audit_log_access by_day by_entity_type by_result by_tenant by_user coverage denied failed gaps holds integrity period report retention summary total_operations',
 	'its parts');
 is( $node->safe_psql('app', "SELECT r#>>'{report,generated_by}', r#>>'{report,profile}', r#>'{period,days}', r#>'{period,end}', r#>'{retention,profile_minimum_days}', r#>'{retention,meets_profile}' FROM ($report) AS t (r)", @auditor),
-	'auditor|soc2|182|"2026-04-01"|400|false', 'who, for what and when');
+	'auditor|soc2|182|"2026-04-01"|400|true', 'who, for what and when');
 is( $node->safe_psql('app', q(SELECT db_role, operation, entity_id, details FROM fraiseql_obs.recent_operations(1)), @auditor),
 	'auditor|audit.report|soc2|{"end": "2026-04-01", "start": "2025-10-01"}', 'making it is an entry');
 is( $node->safe_psql('app', q(SET TimeZone = 'UTC'; SELECT r#>>'{audit_log_access,total}', jsonb_array_length(r#>'{audit_log_access,entries}'),
