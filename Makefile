@@ -5,13 +5,23 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 OBJS = \
 	$(WIN32RES) \
 	src/audit_capture.o \
+	src/audit_chain.o \
 	src/audit_counts.o \
+	src/audit_databases.o \
 	src/audit_door.o \
+	src/audit_drain.o \
 	src/audit_encoding.o \
 	src/audit_guard.o \
+	src/audit_launcher.o \
+	src/audit_leaves.o \
 	src/audit_log.o \
+	src/audit_payload.o \
 	src/audit_query.o \
+	src/audit_ring.o \
 	src/audit_seal.o \
+	src/audit_sign.o \
+	src/audit_verify.o \
+	src/audit_worker.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -29,6 +39,7 @@ OBJS = \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/sha256_x86.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o
@@ -42,9 +53,17 @@ PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
+# What signs checkpoints is a module of its own, where OpenSSL is.
+ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
+MODULES = src/fraiseql_obs_sign
+src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
+else
+$(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))
+endif
+
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_capture audit_sources \
-	audit_read audit_rollups audit_seals audit_holds audit_retention audit_erasure \
+SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
+	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_report audit_report_forms audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
@@ -63,8 +82,8 @@ REGRESS = \
 	audit_privileges \
 	audit_read \
 	audit_report_forms \
+	audit_ring \
 	audit_sources \
-	audit_tenants \
 	context_bounds \
 	cursors \
 	deferred \

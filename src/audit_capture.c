@@ -375,9 +375,7 @@ logged_document(Capture *capture, Datum document)
 	size = toast_raw_datum_size(document) - VARHDRSZ;
 	if (size <= AUDIT_MAX_DOCUMENT)
 		return document;
-	return DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(psprintf("{\"_truncated\": true, \"bytes\": %zu}",
-														size)));
+	return fobs_audit_truncated(size);
 }
 
 /*

@@ -11,7 +11,9 @@
  * A row adds to four counts: of its operation by quarter of an hour, of its
  * entity type and its tenant by day, each by result, and of its user by day.
  * The other two, all operations by quarter and each by day, are sums of the
- * first and made at the end.
+ * first and made at the end.  The first three are counted together, as rows of
+ * the same operation, type, tenant and result, of which there are few in a
+ * quarter, and are taken apart when there are FINE_COUNTS of them.
  *
  * The hash of counts (rollup_root of a seal) is SHA-256 of their encodings in
  * bytewise order, which depends on no collation.
@@ -41,6 +43,9 @@
 /* The first byte of an encoding; nothing else that is hashed begins so */
 #define ENC_COUNT		0x03
 #define ENC_ACTOR_DAY	0x04
+
+/* As many as the processor's cache holds */
+#define FINE_COUNTS		4096
 
 typedef enum CountSet
 {
@@ -82,23 +87,30 @@ typedef struct CountKey
 
 typedef struct Count
 {
-	CountKey	key;
-	uint32		hash;
-	char		status;
+	CountKey	key;			/* its bytes are those at the end */
 	int64		n;
 	int64		failed;			/* these two of actors alone */
 	int64		denied;
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } Count;
+
+/* What is in the hash table: small, because who counts waits for memory */
+typedef struct CountEntry
+{
+	const CountKey *key;		/* of a Count, which begins with it */
+	uint32		hash;
+	char		status;
+} CountEntry;
 
 static uint32 hash_key(const CountKey *key);
 static bool same_key(const CountKey *one, const CountKey *other);
 
 #define SH_PREFIX counts
-#define SH_ELEMENT_TYPE Count
-#define SH_KEY_TYPE CountKey
+#define SH_ELEMENT_TYPE CountEntry
+#define SH_KEY_TYPE const CountKey *
 #define SH_KEY key
-#define SH_HASH_KEY(tb, key) hash_key(&(key))
-#define SH_EQUAL(tb, a, b) same_key(&(a), &(b))
+#define SH_HASH_KEY(tb, key) hash_key(key)
+#define SH_EQUAL(tb, a, b) same_key(a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, a) ((a)->hash)
 #define SH_SCOPE static inline
@@ -110,7 +122,26 @@ struct AuditCounts
 {
 	MemoryContext context;
 	counts_hash *hash;
+	counts_hash *fine;			/* not taken apart yet */
 	StringInfoData scratch;		/* bytes of the key that is looked up */
+
+	/* the counts of the next row */
+	CountKey	fine_key;
+	CountKey	actor_key;
+	uint32		fine_hash;
+	uint32		actor_hash;
+};
+
+/* What the bytes of a fine count's key begin with; its texts follow */
+typedef struct FineKey
+{
+	uint32		lengths[4];		/* NULL_LENGTH: null */
+} FineKey;
+
+#define NULL_LENGTH PG_UINT32_MAX
+
+static const AuditColumn fine_columns[4] = {
+	AUDIT_RESULT, AUDIT_OPERATION, AUDIT_ENTITY_TYPE, AUDIT_TENANT_ID
 };
 
 /* The bytes that a count is hashed as */
@@ -151,6 +182,7 @@ fobs_counts_create(void)
 
 	counts->context = context;
 	counts->hash = counts_create(context, 1024, NULL);
+	counts->fine = counts_create(context, FINE_COUNTS, NULL);
 	initStringInfo(&counts->scratch);
 	MemoryContextSwitchTo(before);
 	return counts;
@@ -182,93 +214,215 @@ start_of(TimestampTz time, int64 unit)
 
 /* The count of a key, 0 if it is new; the key's bytes are copied then. */
 static Count *
-find_count(AuditCounts *counts, const CountKey *key)
+find_hashed_count(AuditCounts *counts, counts_hash * hash, const CountKey *key,
+				  uint32 key_hash)
 {
 	bool		found;
-	Count	   *count = counts_insert(counts->hash, *key, &found);
+	CountEntry *entry = counts_insert_hash(hash, key, key_hash, &found);
 
 	if (!found)
 	{
-		char	   *bytes = MemoryContextAlloc(counts->context,
-											   Max(key->length, 1));
+		Count	   *count = MemoryContextAlloc(counts->context,
+											   offsetof(Count, bytes) +
+											   key->length);
 
-		memcpy(bytes, key->bytes, key->length);
-		count->key.bytes = bytes;
-		count->n = 0;
-		count->failed = 0;
-		count->denied = 0;
+		memset(count, 0, offsetof(Count, bytes));
+		count->key = *key;
+		count->key.bytes = count->bytes;
+		if (key->length > 0)
+			memcpy(count->bytes, key->bytes, key->length);
+		entry->key = &count->key;
 	}
-	return count;
+	return (Count *) entry->key;
 }
 
-static void
-append_text_bytes(StringInfo buffer, Datum text)
+static Count *
+find_count(AuditCounts *counts, counts_hash * hash, const CountKey *key)
 {
-	struct varlena *bytes = PG_DETOAST_DATUM_PACKED(text);
-
-	appendBinaryStringInfo(buffer, VARDATA_ANY(bytes),
-						   VARSIZE_ANY_EXHDR(bytes));
+	return find_hashed_count(counts, hash, key, hash_key(key));
 }
 
-/* The count of a set, a bucket, a result (0: none) and a key. */
+static inline struct varlena *
+unpacked(Datum value)
+{
+	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+
+	return VARATT_IS_SHORT(bytes) || !VARATT_IS_EXTENDED(bytes) ? bytes :
+		pg_detoast_datum_packed(bytes);
+}
+
+static inline void
+append_bytes(StringInfo buffer, const void *bytes, uint32 length)
+{
+	if (unlikely(length >= buffer->maxlen - buffer->len))
+		enlargeStringInfo(buffer, length);
+	memcpy(buffer->data + buffer->len, bytes, length);
+	buffer->len += length;
+}
+
+/* The count of a set, a bucket, a result and a key, which may be null. */
 static Count *
 find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
-				Datum result, Datum text, bool null)
+				const char *result, uint32 result_length,
+				const char *text, uint32 text_length, bool null)
 {
-	CountKey	key = {.bucket = bucket,.set = set,.null = null};
+	CountKey	key = {
+		.bucket = bucket,.set = set,.null = null,
+		.result_length = result_length
+	};
 
 	resetStringInfo(&counts->scratch);
-	if (result != 0)
-		append_text_bytes(&counts->scratch, result);
-	key.result_length = counts->scratch.len;
+	append_bytes(&counts->scratch, result, result_length);
 	if (!null)
-		append_text_bytes(&counts->scratch, text);
+		append_bytes(&counts->scratch, text, text_length);
 	key.bytes = counts->scratch.data;
 	key.length = counts->scratch.len;
-	return find_count(counts, &key);
+	return find_count(counts, counts->hash, &key);
+}
+
+/* The key of a user's count by day */
+static CountKey
+actor_key(TimestampTz day, Datum user, bool null)
+{
+	CountKey	key = {.bucket = day,.set = ACTOR_BY_DAY,.null = null};
+
+	if (!null)
+	{
+		key.bytes = VARDATA_ANY(unpacked(user));
+		key.length = VARSIZE_ANY_EXHDR(unpacked(user));
+	}
+	return key;
+}
+
+/* Adds a fine count to those that it is a part of. */
+static void
+add_fine_count(AuditCounts *counts, const Count *fine)
+{
+	static const struct
+	{
+		CountSet	set;
+		int			text;
+	}			parts[] = {
+		{OPERATION_BY_QUARTER, 1}, {ENTITY_TYPE_BY_DAY, 2}, {TENANT_BY_DAY, 3}
+	};
+	FineKey		fine_key;
+	const char *texts[4];
+
+	memcpy(&fine_key, fine->key.bytes, sizeof(fine_key));
+	texts[0] = fine->key.bytes + sizeof(fine_key);
+	for (int i = 1; i < 4; i++)
+		texts[i] = texts[i - 1] + (fine_key.lengths[i - 1] == NULL_LENGTH ? 0 :
+								   fine_key.lengths[i - 1]);
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		int			text = parts[i].text;
+		TimestampTz bucket = parts[i].set == OPERATION_BY_QUARTER ?
+		fine->key.bucket : start_of(fine->key.bucket, USECS_PER_DAY);
+
+		find_text_count(counts, parts[i].set, bucket,
+						texts[0], fine_key.lengths[0],
+						texts[text], fine_key.lengths[text],
+						fine_key.lengths[text] == NULL_LENGTH)->n += fine->n;
+	}
+}
+
+/* Takes the fine counts apart. */
+static void
+take_apart(AuditCounts *counts)
+{
+	counts_iterator iterator;
+	CountEntry *entry;
+
+	counts_start_iterate(counts->fine, &iterator);
+	while ((entry = counts_iterate(counts->fine, &iterator)) != NULL)
+	{
+		Count	   *fine = (Count *) entry->key;
+
+		add_fine_count(counts, fine);
+		pfree(fine);
+	}
+	counts_reset(counts->fine);
+}
+
+/* The key of a row's fine count, which is in the scratch buffer */
+static CountKey
+fine_key(AuditCounts *counts, const AuditRow *row, TimestampTz quarter)
+{
+	CountKey	key = {.bucket = quarter};
+	FineKey		fine_key = {{0}};
+
+	resetStringInfo(&counts->scratch);
+	append_bytes(&counts->scratch, &fine_key, sizeof(fine_key));
+	for (int i = 0; i < 4; i++)
+	{
+		AuditColumn column = fine_columns[i];
+		struct varlena *bytes;
+
+		fine_key.lengths[i] = NULL_LENGTH;
+		if (row->nulls[column])
+			continue;
+		bytes = unpacked(row->values[column]);
+		fine_key.lengths[i] = VARSIZE_ANY_EXHDR(bytes);
+		append_bytes(&counts->scratch, VARDATA_ANY(bytes),
+					 fine_key.lengths[i]);
+	}
+	memcpy(counts->scratch.data, &fine_key, sizeof(fine_key));
+	key.bytes = counts->scratch.data;
+	key.length = counts->scratch.len;
+	return key;
+}
+
+/* Has the processor bring the entry of a hash. */
+static inline void
+prefetch(const counts_hash * hash, uint32 key_hash)
+{
+#ifdef __GNUC__
+	__builtin_prefetch(&hash->data[key_hash & hash->sizemask]);
+#endif
+}
+
+/*
+ * Looks where the counts of a row are.  That takes the memory a while, so the
+ * caller had better do something else before it adds the row.
+ */
+void
+fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
+{
+	TimestampTz at = DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
+
+	if (counts->fine->members >= FINE_COUNTS)
+		take_apart(counts);
+	counts->fine_key = fine_key(counts, row, start_of(at, USECS_PER_QUARTER));
+	counts->fine_hash = hash_key(&counts->fine_key);
+	prefetch(counts->fine, counts->fine_hash);
+	counts->actor_key = actor_key(start_of(at, USECS_PER_DAY),
+								  row->values[AUDIT_USER_ID],
+								  row->nulls[AUDIT_USER_ID]);
+	counts->actor_hash = hash_key(&counts->actor_key);
+	prefetch(counts->hash, counts->actor_hash);
 }
 
 static bool
 is_text(Datum text, const char *string)
 {
-	struct varlena *bytes = PG_DETOAST_DATUM_PACKED(text);
+	struct varlena *bytes = unpacked(text);
 
 	return VARSIZE_ANY_EXHDR(bytes) == strlen(string) &&
 		memcmp(VARDATA_ANY(bytes), string, strlen(string)) == 0;
 }
 
-/* Counts a row. */
+/* Counts the row that was prepared. */
 void
 fobs_counts_add(AuditCounts *counts, const AuditRow *row)
 {
-	static const struct
-	{
-		CountSet	set;
-		AuditColumn column;
-	}			by_column[] = {
-		{OPERATION_BY_QUARTER, AUDIT_OPERATION},
-		{ENTITY_TYPE_BY_DAY, AUDIT_ENTITY_TYPE},
-		{TENANT_BY_DAY, AUDIT_TENANT_ID},
-	};
-	TimestampTz created_at =
-	DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
-	TimestampTz quarter = start_of(created_at, USECS_PER_QUARTER);
-	TimestampTz day = start_of(created_at, USECS_PER_DAY);
 	Datum		result = row->values[AUDIT_RESULT];
 	Count	   *count;
 
-	for (int i = 0; i < lengthof(by_column); i++)
-	{
-		AuditColumn column = by_column[i].column;
-
-		count = find_text_count(counts, by_column[i].set, i == 0 ? quarter : day,
-								result, row->values[column],
-								row->nulls[column]);
-		count->n++;
-	}
-	count = find_text_count(counts, ACTOR_BY_DAY, day, (Datum) 0,
-							row->values[AUDIT_USER_ID],
-							row->nulls[AUDIT_USER_ID]);
+	count = find_hashed_count(counts, counts->fine, &counts->fine_key,
+							  counts->fine_hash);
+	count->n++;
+	count = find_hashed_count(counts, counts->hash, &counts->actor_key,
+							  counts->actor_hash);
 	count->n++;
 	if (is_text(result, "success"))
 		return;
@@ -295,7 +449,7 @@ key_of(const Count *count)
 									count->key.result_length);
 }
 
-/* All counts, in no order; good until one is added. */
+/* All counts, in no order */
 static Count **
 list_counts(AuditCounts *counts, int *n)
 {
@@ -303,12 +457,12 @@ list_counts(AuditCounts *counts, int *n)
 									   (Size) (counts->hash->members + 1),
 									   MCXT_ALLOC_HUGE);
 	counts_iterator iterator;
-	Count	   *count;
+	CountEntry *entry;
 
 	*n = 0;
 	counts_start_iterate(counts->hash, &iterator);
-	while ((count = counts_iterate(counts->hash, &iterator)) != NULL)
-		list[(*n)++] = count;
+	while ((entry = counts_iterate(counts->hash, &iterator)) != NULL)
+		list[(*n)++] = (Count *) entry->key;
 	return list;
 }
 
@@ -317,29 +471,25 @@ void
 fobs_counts_complete(AuditCounts *counts)
 {
 	int			n;
-	Count	  **list = list_counts(counts, &n);
-	Count	   *copies = palloc_extended(sizeof(Count) * ((Size) n + 1),
-										 MCXT_ALLOC_HUGE);
-	int			n_copies = 0;
+	Count	  **list;
 
-	/* adding a count may move the others */
+	take_apart(counts);
+	list = list_counts(counts, &n);
 	for (int i = 0; i < n; i++)
-		if (list[i]->key.set == OPERATION_BY_QUARTER)
-			copies[n_copies++] = *list[i];
-	for (int i = 0; i < n_copies; i++)
 	{
-		CountKey	key = copies[i].key;
+		CountKey	key = list[i]->key;
 
+		if (key.set != OPERATION_BY_QUARTER)
+			continue;
 		key.set = OPERATION_BY_DAY;
 		key.bucket = start_of(key.bucket, USECS_PER_DAY);
-		find_count(counts, &key)->n += copies[i].n;
-		key = copies[i].key;
+		find_count(counts, counts->hash, &key)->n += list[i]->n;
+		key = list[i]->key;
 		key.set = TOTAL_BY_QUARTER;
 		key.length = key.result_length;
 		key.null = true;
-		find_count(counts, &key)->n += copies[i].n;
+		find_count(counts, counts->hash, &key)->n += list[i]->n;
 	}
-	pfree(copies);
 	pfree(list);
 }
 
@@ -358,7 +508,7 @@ fobs_counts_results(AuditCounts *counts)
 
 		key.bucket = 0;
 		if (key.set == TOTAL_BY_QUARTER)
-			find_count(sums, &key)->n += list[i]->n;
+			find_count(sums, sums->hash, &key)->n += list[i]->n;
 	}
 	pfree(list);
 	list = list_counts(sums, &n);
@@ -591,15 +741,17 @@ write_actor_days(Count **list, int n, Oid log)
 						arrays, lengthof(types));
 }
 
-/* Adds the counts to the rollups, inside of SPI. */
+/* Adds the counts to the rollups. */
 void
 fobs_counts_write(AuditCounts *counts, Oid log)
 {
 	int			n;
 	Count	  **list = list_counts(counts, &n);
 
+	SPI_connect();
 	write_counts(list, n, log);
 	write_actor_days(list, n, log);
+	SPI_finish();
 	pfree(list);
 }
 
@@ -610,13 +762,18 @@ read_count(TupleTableSlot *slot, void *arg)
 	const char *dimension = TextDatumGetCString(slot->tts_values[0]);
 	const char *grain = TextDatumGetCString(slot->tts_values[1]);
 
+	text	   *result = DatumGetTextPP(slot->tts_values[4]);
+	text	   *key = slot->tts_isnull[3] ? NULL :
+	DatumGetTextPP(slot->tts_values[3]);
+
 	for (int set = 0; set < ACTOR_BY_DAY; set++)
 		if (strcmp(sets[set].dimension, dimension) == 0 &&
 			strcmp(sets[set].grain, grain) == 0)
 			find_text_count(counts, set,
 							DatumGetTimestampTz(slot->tts_values[2]),
-							slot->tts_values[4], slot->tts_values[3],
-							slot->tts_isnull[3])->n +=
+							VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result),
+							key ? VARDATA_ANY(key) : NULL,
+							key ? VARSIZE_ANY_EXHDR(key) : 0, key == NULL)->n +=
 				DatumGetInt64(slot->tts_values[5]);
 }
 
@@ -624,9 +781,10 @@ static void
 read_actor_day(TupleTableSlot *slot, void *arg)
 {
 	TimestampTz bucket = DatumGetDateADT(slot->tts_values[0]) * USECS_PER_DAY;
-	Count	   *count = find_text_count(arg, ACTOR_BY_DAY, bucket, (Datum) 0,
-										slot->tts_values[1],
-										slot->tts_isnull[1]);
+	AuditCounts *counts = arg;
+	CountKey	key = actor_key(bucket, slot->tts_values[1],
+								slot->tts_isnull[1]);
+	Count	   *count = find_count(counts, counts->hash, &key);
 
 	count->n += DatumGetInt64(slot->tts_values[2]);
 	count->failed += DatumGetInt64(slot->tts_values[3]);
@@ -634,8 +792,8 @@ read_actor_day(TupleTableSlot *slot, void *arg)
 }
 
 /*
- * Adds what the rollups have of a period of whole days, inside of SPI.  The
- * lists of dimensions and grains are there for the table's index.
+ * Adds what the rollups have of a period of whole days.  The lists of dimensions
+ * and grains are there for the table's index.
  */
 void
 fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
@@ -706,7 +864,8 @@ fobs_counts_compare(AuditCounts *rows, AuditCounts *rollups,
 
 	for (int i = 0; i < n; i++)
 	{
-		Count	   *count = counts_lookup(rows->hash, list[i]->key);
+		CountEntry *entry = counts_lookup(rows->hash, &list[i]->key);
+		const Count *count = entry ? (const Count *) entry->key : NULL;
 
 		if (count == NULL || count->n != list[i]->n ||
 			count->failed != list[i]->failed ||
@@ -716,7 +875,7 @@ fobs_counts_compare(AuditCounts *rows, AuditCounts *rollups,
 	pfree(list);
 	list = list_counts(rows, &n);
 	for (int i = 0; i < n; i++)
-		if (counts_lookup(rollups->hash, list[i]->key) == NULL)
+		if (counts_lookup(rollups->hash, &list[i]->key) == NULL)
 			report_difference(NULL, list[i], report, arg);
 	pfree(list);
 }

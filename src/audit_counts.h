@@ -30,6 +30,7 @@ typedef void (*CountDifferenceCallback) (const CountDifference *difference,
 extern AuditCounts *fobs_counts_create(void);
 extern void fobs_counts_free(AuditCounts *counts);
 extern Size fobs_counts_memory(AuditCounts *counts);
+extern void fobs_counts_prepare(AuditCounts *counts, const AuditRow *row);
 extern void fobs_counts_add(AuditCounts *counts, const AuditRow *row);
 extern void fobs_counts_complete(AuditCounts *counts);
 extern Jsonb *fobs_counts_results(AuditCounts *counts);

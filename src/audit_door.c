@@ -11,9 +11,16 @@
  * what is done.
  *
  * A function that does its work in SQL and needs a door is declared in C as
- * audit_keep or audit_erase, and its work, with the same arguments, is the
- * function of its name after "audit_do_", for which the door is opened.  Called
- * by itself the latter finds the door closed.
+ * audit_keep, audit_erase or audit_set_up, and its work, with the same
+ * arguments, is the function of its name after "audit_do_", for which the door
+ * is opened.  Called by itself the latter finds the door closed.
+ *
+ * Tables can have code of their owner attached (triggers, expressions of
+ * indexes), which runs when they are written.  So whatever writes the log's
+ * tables does so with the rights of their owner and as a security-restricted
+ * operation, as maintenance commands do, in a level of settings of its own:
+ * that code can do nothing that its owner could not do.  What sets up a log,
+ * when there is none, has the caller's rights.
  *
  * Whatever opens a door puts it back as it was, also after an error.
  *
@@ -23,17 +30,43 @@
 
 #include "catalog/pg_proc.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "audit_door.h"
+#include "audit_log.h"
 #include "compat.h"
 
 int			fobs_audit_doors = 0;
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_keep);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_erase);
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_set_up);
+
+/*
+ * Takes the rights of the log's owner, until fobs_audit_become_self() or the
+ * end of the (sub)transaction.
+ */
+void
+fobs_audit_become_owner(Oid owner, FobsSavedUser *saved)
+{
+	saved->guc_nest_level = NewGUCNestLevel();
+	GetUserIdAndSecContext(&saved->user, &saved->security_context);
+	SetUserIdAndSecContext(owner, saved->security_context |
+						   SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+}
+
+/* Gives them back, and undoes what was set meanwhile. */
+void
+fobs_audit_become_self(const FobsSavedUser *saved)
+{
+	AtEOXact_GUC(false, saved->guc_nest_level);
+	SetUserIdAndSecContext(saved->user, saved->security_context);
+}
 
 /* The function that does the work of another one. */
 static Oid
@@ -77,6 +110,19 @@ work_with_doors(FunctionCallInfo fcinfo, int doors)
 	return result;
 }
 
+static Datum
+work_as_owner(FunctionCallInfo fcinfo, int doors)
+{
+	FobsSavedUser saved;
+	Datum		result;
+
+	fobs_audit_become_owner(fobs_audit_log_owner(fcinfo->flinfo->fn_oid),
+							&saved);
+	result = work_with_doors(fcinfo, doors);
+	fobs_audit_become_self(&saved);
+	return result;
+}
+
 /*
  * name(...)
  *
@@ -86,7 +132,7 @@ work_with_doors(FunctionCallInfo fcinfo, int doors)
 Datum
 fraiseql_obs_audit_keep(PG_FUNCTION_ARGS)
 {
-	return work_with_doors(fcinfo, FOBS_DOOR_KEEP);
+	return work_as_owner(fcinfo, FOBS_DOOR_KEEP);
 }
 
 /*
@@ -97,5 +143,17 @@ fraiseql_obs_audit_keep(PG_FUNCTION_ARGS)
 Datum
 fraiseql_obs_audit_erase(PG_FUNCTION_ARGS)
 {
-	return work_with_doors(fcinfo, FOBS_DOOR_KEEP | FOBS_DOOR_ERASE);
+	return work_as_owner(fcinfo, FOBS_DOOR_KEEP | FOBS_DOOR_ERASE);
+}
+
+/*
+ * name(...)
+ *
+ * Does what audit_do_name(...) does with the caller's rights: makes a log, or
+ * what stands beside it.
+ */
+Datum
+fraiseql_obs_audit_set_up(PG_FUNCTION_ARGS)
+{
+	return work_with_doors(fcinfo, FOBS_DOOR_KEEP);
 }

@@ -8,6 +8,8 @@
 #ifndef FRAISEQL_OBS_AUDIT_DOOR_H
 #define FRAISEQL_OBS_AUDIT_DOOR_H
 
+#include "postgres_ext.h"
+
 /* What is being done by us, so that the guard lets it pass; a bit set */
 typedef enum FobsDoor
 {
@@ -17,5 +19,16 @@ typedef enum FobsDoor
 } FobsDoor;
 
 extern int	fobs_audit_doors;
+
+/* Whose rights this process had before it took those of the log's owner */
+typedef struct FobsSavedUser
+{
+	Oid			user;
+	int			security_context;
+	int			guc_nest_level;
+} FobsSavedUser;
+
+extern void fobs_audit_become_owner(Oid owner, FobsSavedUser *saved);
+extern void fobs_audit_become_self(const FobsSavedUser *saved);
 
 #endif							/* FRAISEQL_OBS_AUDIT_DOOR_H */

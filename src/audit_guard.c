@@ -13,8 +13,11 @@
  *	 policies.  What serves the storage of a table (autovacuum's settings,
  *	 statistics, tablespace, owner) may be altered; rows stay what they are.
  * - Object access: DROP and TRUNCATE however they come about (CASCADE, DROP
- *	 OWNED, DROP SCHEMA), and renaming the schema.  DROP EXTENSION of ourselves
- *	 passes, and leaves the tables.
+ *	 OWNED, DROP SCHEMA), renaming the schema, and changing our own functions,
+ *	 which pass by the doors.  DROP EXTENSION of ourselves passes, and leaves
+ *	 the tables.
+ * - No index on an expression, and no trigger: their code would run while a
+ *	 door is open.
  *
  * A log is active in the database and cluster that the registry names:
  * create_audit_log() sets that, so that a dump can be restored.  Each process
@@ -43,6 +46,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -90,8 +94,6 @@ static Oid	log_namespace = InvalidOid; /* where it is active */
 static Oid	not_guarded[KNOWN];
 
 static object_access_hook_type prev_object_access = NULL;
-
-PG_FUNCTION_INFO_V1(fraiseql_obs_audit_announce);
 
 /* A relation has changed, or (InvalidOid) any may have. */
 static void
@@ -222,7 +224,7 @@ refuse_rows(void)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("audit log is append-only"),
 			 errdetail("Rows of its tables cannot be changed, removed or added by hand."),
-			 errhint("Append with fraiseql_obs.log_operation(); erase personal data with fraiseql_obs.erase_audit_details().")));
+			 errhint("Append to it with fraiseql_obs.log_operation().")));
 }
 
 static pg_noinline void
@@ -231,8 +233,7 @@ refuse_change(const char *name)
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("cannot change \"%s\"", name),
-			 errdetail("It belongs to the audit log, which is append-only."),
-			 errhint("Partitions past the retention are removed by fraiseql_obs.maintain_audit_log().")));
+			 errdetail("It belongs to the audit log, which is append-only.")));
 }
 
 /* The door by which rows of a relation may be written so. */
@@ -342,6 +343,22 @@ check_copy(const CopyStmt *statement)
 		refuse_rows();
 }
 
+/*
+ * CREATE INDEX, of columns alone: an expression is code of the owner, which
+ * would run while our own functions write.
+ */
+static void
+check_index(const IndexStmt *statement)
+{
+	ListCell   *cell;
+	bool		has_code = statement->whereClause != NULL;
+
+	foreach(cell, statement->indexParams)
+		has_code |= lfirst_node(IndexElem, cell)->expr != NULL;
+	if (has_code)
+		refuse_change_of(statement->relation);
+}
+
 /* ALTER EXTENSION ... ADD TABLE: it would be dropped with the extension */
 static void
 check_membership(const AlterExtensionContentsStmt *statement)
@@ -420,6 +437,9 @@ fobs_audit_guard_utility(Node *statement)
 		case T_CreateStmt:
 			check_parents((CreateStmt *) statement);
 			break;
+		case T_IndexStmt:
+			check_index((IndexStmt *) statement);
+			break;
 		case T_CreateTrigStmt:
 			refuse_change_of(((CreateTrigStmt *) statement)->relation);
 			break;
@@ -486,6 +506,13 @@ check_object(ObjectAccessType access, Oid class, Oid object)
 			refuse_change(get_namespace_name(object));
 		return;
 	}
+	if (class == ProcedureRelationId)
+	{
+		/* one that is new is not to be seen yet */
+		if (get_func_namespace(object) == get_rel_namespace(registry_oid))
+			refuse_change(get_func_name(object));
+		return;
+	}
 	if (access != OAT_DROP && access != OAT_TRUNCATE)
 		return;
 	if (class == TriggerRelationId || class == PolicyRelationId)
@@ -504,27 +531,19 @@ static void
 fobs_object_access(ObjectAccessType access, Oid class, Oid object, int part,
 				   void *arg)
 {
-	if ((access == OAT_DROP || access == OAT_TRUNCATE ||
-		 access == OAT_POST_ALTER) &&
+	if (access != OAT_FUNCTION_EXECUTE && access != OAT_NAMESPACE_SEARCH &&
+		(access != OAT_POST_CREATE || class == ProcedureRelationId) &&
 		guards(FOBS_DOOR_KEEP))
 		check_object(access, class, object);
 	if (prev_object_access)
 		prev_object_access(access, class, object, part, arg);
 }
 
-/*
- * audit_announce() returns void
- *
- * Has every process read the registry anew once this transaction has
- * committed.
- */
-Datum
-fraiseql_obs_audit_announce(PG_FUNCTION_ARGS)
+/* Is there an active log in this database?  Inside of a transaction. */
+bool
+fobs_audit_guard_log_is_active(void)
 {
-	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
-
-	CacheInvalidateRelcacheByRelid(get_relname_relid(REGISTRY_NAME, schema));
-	PG_RETURN_VOID();
+	return guard_is_active();
 }
 
 /* Puts the guard's hook in front of those that are there. */

@@ -21,6 +21,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/detoast.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -43,6 +45,7 @@
 #include "audit_door.h"
 #include "audit_encoding.h"
 #include "audit_log.h"
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 
@@ -76,6 +79,8 @@ static const Column columns[N_ARGUMENTS] = {
 	[ARG_ACTING_FOR] = {"acting_for", TEXTOID},
 	[ARG_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
 	[ARG_CLIENT_ADDR] = {"client_addr", INETOID},
+	[ARG_DB_ROLE] = {"db_role", TEXTOID},
+	[ARG_APPLICATION_NAME] = {"application_name", TEXTOID},
 	[ARG_PERSONAL_SALT] = {"personal_salt", BYTEAOID},
 	[ARG_PERSONAL_DIGEST] = {"personal_digest", BYTEAOID},
 };
@@ -93,6 +98,14 @@ static const struct
 	{AUDIT_ERROR_MESSAGE, ARG_ERROR_MESSAGE},
 	{AUDIT_CLIENT_ADDR, ARG_CLIENT_ADDR},
 	{AUDIT_ACTING_FOR, ARG_ACTING_FOR},
+};
+
+const char *const fobs_audit_results[FOBS_N_RESULTS] = {
+	[FOBS_RESULT_SUCCESS] = "success",
+	[FOBS_RESULT_FAILURE] = "failure",
+	[FOBS_RESULT_DENIED] = "denied",
+	[FOBS_RESULT_TIMEOUT] = "timeout",
+	[FOBS_RESULT_NOOP] = "noop",
 };
 
 /* The log as this process knows it */
@@ -247,27 +260,51 @@ check_sizes(const Operation *operation)
 	}
 }
 
+/* The result of an operation; FOBS_N_RESULTS if it is not valid */
+FobsResult
+fobs_audit_result(const Operation *operation)
+{
+	char	   *result = TextDatumGetCString(operation->values[ARG_RESULT]);
+	int			i = 0;
+
+	while (i < FOBS_N_RESULTS && strcmp(result, fobs_audit_results[i]) != 0)
+		i++;
+	pfree(result);
+	return (FobsResult) i;
+}
+
 /* Checks the result; what FraiseQL's Python calls "error" is a failure. */
 static void
 check_result(Operation *operation)
 {
-	static const char *const results[] = {
-		"success", "failure", "denied", "timeout", "noop"
-	};
 	char	   *result = TextDatumGetCString(operation->values[ARG_RESULT]);
 
 	if (strcmp(result, "error") == 0)
-	{
 		fobs_set_value(operation, ARG_RESULT, CStringGetTextDatum("failure"));
-		return;
-	}
-	for (int i = 0; i < lengthof(results); i++)
-		if (strcmp(result, results[i]) == 0)
-			return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid result \"%s\" of an audit log entry", result),
-			 errhint("Valid results are \"success\", \"failure\", \"denied\", \"timeout\" and \"noop\".")));
+	else if (fobs_audit_result(operation) == FOBS_N_RESULTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid result \"%s\" of an audit log entry", result),
+				 errhint("Valid results are \"success\", \"failure\", \"denied\", \"timeout\" and \"noop\".")));
+}
+
+/* What no clock shows would make statistics of nothing. */
+static void
+check_numbers(const Operation *operation)
+{
+	if (!operation->nulls[ARG_DURATION_MS] &&
+		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
+		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
+				 errhint("Leave it out where nothing was measured.")));
+	if (!operation->nulls[ARG_OCCURRED_AT] &&
+		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
+				 errhint("Leave it out where it is now.")));
 }
 
 static void
@@ -277,13 +314,16 @@ check_operation(Operation *operation)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("\"%s\" of an audit log entry must not be null",
-						operation->nulls[ARG_OPERATION] ? "operation" : "result")));
+						operation->nulls[ARG_OPERATION] ? "operation" : "result"),
+				 errhint("Name what was done, as \"update\", and leave out a result that is success.")));
 	check_sizes(operation);
 	if (toast_raw_datum_size(operation->values[ARG_OPERATION]) == VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"operation\" of an audit log entry must not be empty")));
+				 errmsg("\"operation\" of an audit log entry must not be empty"),
+				 errhint("Name what was done, as \"update\".")));
 	check_result(operation);
+	check_numbers(operation);
 }
 
 /* Sets a salt, and the digest of the columns that may be erased. */
@@ -315,27 +355,38 @@ set_digest(Operation *operation)
 	fobs_set_value(operation, ARG_PERSONAL_DIGEST, PointerGetDatum(digest));
 }
 
+/* Sets when the row is written, by a transaction that has an identifier. */
+static void
+stamp_operation(Operation *operation)
+{
+	/* the rollups rely on it that a transaction is older than its rows */
+	(void) GetTopTransactionId();
+	fobs_audit_ring_attach();
+	fobs_set_value(operation, ARG_CREATED_AT,
+				   TimestampTzGetDatum(GetCurrentTimestamp()));
+}
+
 /* Sets what is not the caller's to choose, and defaults. */
 static void
 complete_operation(Operation *operation)
 {
-	TimestampTz now;
-
 	LOCAL_FCINFO(address, 0);
+	const char *db_role = GetUserNameFromId(GetSessionUserId(), false);
 	Datum		value;
 
-	/* the rollups rely on it that a transaction is older than its rows */
-	(void) GetTopTransactionId();
-	now = GetCurrentTimestamp();
-	fobs_set_value(operation, ARG_CREATED_AT, TimestampTzGetDatum(now));
+	stamp_operation(operation);
 	if (operation->nulls[ARG_OCCURRED_AT])
-		fobs_set_value(operation, ARG_OCCURRED_AT, TimestampTzGetDatum(now));
+		fobs_set_value(operation, ARG_OCCURRED_AT,
+					   operation->values[ARG_CREATED_AT]);
 
 	InitFunctionCallInfoData(*address, NULL, 0, InvalidOid, NULL, NULL);
 	value = inet_client_addr(address);
 	operation->nulls[ARG_CLIENT_ADDR] = true;
 	if (!address->isnull)
 		fobs_set_value(operation, ARG_CLIENT_ADDR, value);
+	fobs_set_value(operation, ARG_DB_ROLE, CStringGetTextDatum(db_role));
+	fobs_set_value(operation, ARG_APPLICATION_NAME,
+				   CStringGetTextDatum(application_name));
 
 	default_text(operation, ARG_USER_ID,
 				 fobs_context_setting(FOBS_SOURCE_USER));
@@ -343,7 +394,6 @@ complete_operation(Operation *operation)
 				 fobs_context_setting(FOBS_SOURCE_TENANT));
 	default_text(operation, ARG_REQUEST_ID,
 				 GetConfigOption("fraiseql_obs.request_id", true, false));
-	set_digest(operation);
 }
 
 /* Makes sure that there is a partition for now, as the owner, in SPI. */
@@ -391,24 +441,26 @@ append(Oid caller, Operation *operation)
 	return id;
 }
 
-/*
- * Appends an operation to the log and returns its id.  What the operation has
- * must be within bounds.  caller is the function of ours that was called.
- */
-int64
-fobs_audit_append(Oid caller, Operation *operation)
+/* The role that the log belongs to; an error if there is no log. */
+Oid
+fobs_audit_log_owner(Oid caller)
+{
+	find_log(caller);
+	return log_owner;
+}
+
+/* Appends a complete operation, and returns its id. */
+static int64
+append_as_owner(Oid caller, Operation *operation)
 {
 	int			doors_before = fobs_audit_doors;
-	Oid			save_userid;
-	int			save_sec_context;
+	FobsSavedUser saved;
 	int64		id;
 
-	find_log(caller);
-	complete_operation(operation);
+	set_digest(operation);
+	fobs_audit_ring_count(fobs_audit_result(operation));
 
-	GetUserIdAndSecContext(&save_userid, &save_sec_context);
-	SetUserIdAndSecContext(log_owner, save_sec_context |
-						   SECURITY_LOCAL_USERID_CHANGE);
+	fobs_audit_become_owner(log_owner, &saved);
 	PG_TRY();
 	{
 		id = append(caller, operation);
@@ -418,8 +470,60 @@ fobs_audit_append(Oid caller, Operation *operation)
 		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	fobs_audit_become_self(&saved);
 	return id;
+}
+
+/*
+ * Appends an operation to the log and returns its id.  What the operation has
+ * must be within bounds.  caller is the function of ours that was called.
+ */
+int64
+fobs_audit_append(Oid caller, Operation *operation)
+{
+	find_log(caller);
+	complete_operation(operation);
+	return append_as_owner(caller, operation);
+}
+
+/*
+ * The same for an operation that was completed before, maybe by another
+ * process: who it was stays.
+ */
+int64
+fobs_audit_append_late(Oid caller, Operation *operation)
+{
+	find_log(caller);
+	stamp_operation(operation);
+	return append_as_owner(caller, operation);
+}
+
+/*
+ * The same for one that leaves an entry also if it is rolled back: a place for
+ * it is reserved before anything is done; see audit_ring.c.
+ */
+static int64
+append_covered(Oid caller, Operation *operation)
+{
+	FobsRingSlot *slot;
+	int64		id;
+
+	find_log(caller);
+	complete_operation(operation);
+	slot = fobs_audit_ring_reserve(operation);
+	id = append_as_owner(caller, operation);
+	if (slot != NULL)
+		slot->id = id;
+	return id;
+}
+
+/* The document that stands for one of this size, which is too large */
+Datum
+fobs_audit_truncated(size_t size)
+{
+	char	   *json = psprintf("{\"_truncated\": true, \"bytes\": %zu}", size);
+
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
 }
 
 /*
@@ -442,14 +546,14 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 	/* that there is no log is said before what is wrong with the call */
 	find_log(fcinfo->flinfo->fn_oid);
 	check_operation(&operation);
-	PG_RETURN_INT64(fobs_audit_append(fcinfo->flinfo->fn_oid, &operation));
+	PG_RETURN_INT64(append_covered(fcinfo->flinfo->fn_oid, &operation));
 }
 
 /*
  * audit_guard() returns trigger
  *
- * Lets pass what log_operation() inserts and erase_audit_details() erases, and
- * raises insufficient_privilege for everything else.
+ * Lets pass what comes by a door, and raises insufficient_privilege for
+ * everything else.
  */
 Datum
 fraiseql_obs_audit_guard(PG_FUNCTION_ARGS)

@@ -38,6 +38,8 @@ typedef enum Argument
 	/* those after it are the door's */
 	ARG_CREATED_AT,
 	ARG_CLIENT_ADDR,
+	ARG_DB_ROLE,
+	ARG_APPLICATION_NAME,
 	ARG_PERSONAL_SALT,
 	ARG_PERSONAL_DIGEST,
 	N_ARGUMENTS
@@ -52,6 +54,19 @@ typedef struct Operation
 	bool		nulls[N_ARGUMENTS];
 } Operation;
 
+/* What an entry may say of how its operation ended */
+typedef enum FobsResult
+{
+	FOBS_RESULT_SUCCESS,
+	FOBS_RESULT_FAILURE,
+	FOBS_RESULT_DENIED,
+	FOBS_RESULT_TIMEOUT,
+	FOBS_RESULT_NOOP,
+	FOBS_N_RESULTS
+} FobsResult;
+
+extern const char *const fobs_audit_results[FOBS_N_RESULTS];
+
 static inline void
 fobs_set_value(Operation *operation, Argument argument, Datum value)
 {
@@ -59,6 +74,10 @@ fobs_set_value(Operation *operation, Argument argument, Datum value)
 	operation->nulls[argument] = false;
 }
 
+extern Oid	fobs_audit_log_owner(Oid caller);
 extern int64 fobs_audit_append(Oid caller, Operation *operation);
+extern int64 fobs_audit_append_late(Oid caller, Operation *operation);
+extern FobsResult fobs_audit_result(const Operation *operation);
+extern Datum fobs_audit_truncated(size_t size);
 
 #endif							/* FOBS_AUDIT_LOG_H */

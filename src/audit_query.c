@@ -58,7 +58,10 @@ fobs_audit_add_arg(AuditQuery *query, Oid type, Datum value)
 	query->n_args++;
 }
 
-/* Runs a query, inside of SPI. */
+/*
+ * Runs a query.  It has an SPI connection of its own, so the function may run
+ * others.
+ */
 void
 fobs_audit_run_query(const AuditQuery *query)
 {
@@ -66,6 +69,7 @@ fobs_audit_run_query(const AuditQuery *query)
 	RowReceiver receiver = {{0}};
 	int			result;
 
+	SPI_connect();
 	receiver.public.receiveSlot = receive_row;
 	receiver.public.rStartup = start;
 	receiver.public.rShutdown = finish;
@@ -93,5 +97,5 @@ fobs_audit_run_query(const AuditQuery *query)
 	if (result != SPI_OK_UTILITY)
 		elog(ERROR, "SPI_execute_extended failed: %s",
 			 SPI_result_code_string(result));
-	MemoryContextDelete(receiver.context);
+	SPI_finish();
 }

@@ -29,11 +29,9 @@
 #include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -47,6 +45,7 @@
 
 #include "audit_counts.h"
 #include "audit_encoding.h"
+#include "audit_leaves.h"
 #include "audit_query.h"
 #include "audit_seal.h"
 #include "compat.h"
@@ -54,18 +53,6 @@
 /* The first bytes of a seal that is hashed: a leaf, and that it is a seal */
 #define PREFIX_LEAF		0x00
 #define ENC_SEAL		0x02
-
-/* Bits of the place of an id in its tree that sort without a comparison */
-#define ID_BITS			40
-
-/* What sorts first, and the leaf itself; numbers are big-endian */
-typedef struct LeafDatum
-{
-	char		vl_len_[VARHDRSZ];
-	char		place[8];		/* tree, and roughly where its id is */
-	char		id[8];
-	MerkleHash	hash;
-} LeafDatum;
 
 /* A partition's part of a batch while it is read */
 typedef struct Batch
@@ -82,7 +69,7 @@ typedef struct Batch
 	AuditColumnMap map;
 	bool		mapped;
 	AuditCounts *counts;
-	LeafSort	leaves;
+	AuditLeaves *leaves;
 	int64		n;
 	int64		min_id;
 	int64		max_id;
@@ -124,86 +111,6 @@ fobs_was_running(const AuditSnapshot *snapshot, uint64 xact)
 	return low < snapshot->n_running && snapshot->running[low] == xact;
 }
 
-/*---- leaves in order ----*/
-
-void
-fobs_leaf_sort_begin(LeafSort *sort)
-{
-	Oid			less = lookup_type_cache(BYTEAOID,
-										 TYPECACHE_LT_OPR)->lt_opr;
-
-	sort->started = false;
-	sort->sort = tuplesort_begin_datum(BYTEAOID, less, InvalidOid, false,
-									   work_mem, NULL, TUPLESORT_NONE);
-}
-
-/* Where an id is, as seen from the first one: exact unless it is far away. */
-static uint64
-rough_place(int64 id, int64 first)
-{
-	const uint64 middle = UINT64CONST(1) << (ID_BITS - 1);
-	uint64		distance = id < first ? (uint64) first - (uint64) id :
-	(uint64) id - (uint64) first;
-
-	if (id < first)
-		return distance > middle ? 0 : middle - distance;
-	return distance >= middle ? 2 * middle - 1 : middle + distance;
-}
-
-void
-fobs_leaf_sort_put(LeafSort *sort, const SortedLeaf *leaf)
-{
-	LeafDatum	datum;
-	uint64		place;
-	uint64		id;
-
-	if (!sort->started)
-		sort->first_id = leaf->id;
-	sort->started = true;
-	place = pg_hton64(((uint64) leaf->tree << ID_BITS) |
-					  rough_place(leaf->id, sort->first_id));
-	id = pg_hton64((uint64) leaf->id ^ (UINT64CONST(1) << 63));
-	SET_VARSIZE(&datum, sizeof(datum));
-	memcpy(datum.place, &place, sizeof(place));
-	memcpy(datum.id, &id, sizeof(id));
-	datum.hash = leaf->hash;
-	tuplesort_putdatum(sort->sort, PointerGetDatum(&datum), false);
-}
-
-void
-fobs_leaf_sort_perform(LeafSort *sort)
-{
-	tuplesort_performsort(sort->sort);
-}
-
-/* The next leaf; false if there is none. */
-bool
-fobs_leaf_sort_get(LeafSort *sort, SortedLeaf *leaf)
-{
-	Datum		value;
-	bool		isnull;
-	LeafDatum  *datum;
-	uint64		place;
-	uint64		id;
-
-	if (!tuplesort_getdatum(sort->sort, true, false, &value, &isnull, NULL))
-		return false;
-	datum = (LeafDatum *) DatumGetPointer(value);
-	memcpy(&place, datum->place, sizeof(place));
-	memcpy(&id, datum->id, sizeof(id));
-	leaf->tree = pg_ntoh64(place) >> ID_BITS;
-	leaf->id = (int64) (pg_ntoh64(id) ^ (UINT64CONST(1) << 63));
-	leaf->hash = datum->hash;
-	tuplesort_free_datum(value);
-	return true;
-}
-
-void
-fobs_leaf_sort_end(LeafSort *sort)
-{
-	tuplesort_end(sort->sort);
-}
-
 /*---- a batch ----*/
 
 /* Does a row belong to the batch? */
@@ -224,29 +131,31 @@ add_row(TupleTableSlot *slot, void *arg)
 {
 	Batch	   *batch = arg;
 	AuditRow	row;
-	SortedLeaf	leaf = {0};
+	int64		id;
 	TimestampTz created_at;
+	MerkleHash	leaf;
 
 	if (!batch->mapped)
 		fobs_audit_map_columns(slot->tts_tupleDescriptor, &batch->map);
 	batch->mapped = true;
 	fobs_audit_get_row(&batch->map, slot->tts_values, slot->tts_isnull, &row);
-	leaf.id = DatumGetInt64(row.values[AUDIT_ID]);
-	if (!is_member(batch, leaf.id, DatumGetInt64(row.values[AUDIT_XACT])))
+	id = DatumGetInt64(row.values[AUDIT_ID]);
+	if (!is_member(batch, id, DatumGetInt64(row.values[AUDIT_XACT])))
 		return;
 
 	created_at = DatumGetTimestampTz(row.values[AUDIT_CREATED_AT]);
-	if (batch->n == 0 || leaf.id < batch->min_id)
-		batch->min_id = leaf.id;
-	if (batch->n == 0 || leaf.id > batch->max_id)
-		batch->max_id = leaf.id;
+	if (batch->n == 0 || id < batch->min_id)
+		batch->min_id = id;
+	if (batch->n == 0 || id > batch->max_id)
+		batch->max_id = id;
 	if (batch->n == 0 || created_at < batch->min_created_at)
 		batch->min_created_at = created_at;
 	if (batch->n == 0 || created_at > batch->max_created_at)
 		batch->max_created_at = created_at;
 	batch->n++;
-	fobs_audit_leaf(&row, &leaf.hash);
-	fobs_leaf_sort_put(&batch->leaves, &leaf);
+	fobs_counts_prepare(batch->counts, &row);
+	fobs_audit_leaf(&row, &leaf);
+	fobs_leaves_add(batch->leaves, 0, id, &leaf);
 	fobs_counts_add(batch->counts, &row);
 }
 
@@ -288,19 +197,6 @@ read_batch(Batch *batch, Oid partition)
 						   running_array(batch->since));
 	}
 	fobs_audit_run_query(&query);
-}
-
-static void
-root_of_batch(Batch *batch, MerkleHash *root)
-{
-	MerkleTree	tree;
-	SortedLeaf	leaf;
-
-	fobs_merkle_init(&tree);
-	fobs_leaf_sort_perform(&batch->leaves);
-	while (fobs_leaf_sort_get(&batch->leaves, &leaf))
-		fobs_merkle_append(&tree, &leaf.hash);
-	fobs_merkle_root(&tree, root);
 }
 
 /* The BRIN index of a partition that has an expression as its only column. */
@@ -380,7 +276,8 @@ describe_batch(Batch *batch, Oid log, TupleDesc tupdesc)
 		fobs_counts_complete(batch->counts);
 		fobs_counts_write(batch->counts, log);
 		fobs_counts_root(batch->counts, &rollup_root);
-		root_of_batch(batch, &root);
+		fobs_leaves_complete(batch->leaves);
+		fobs_leaves_root(batch->leaves, 0, &root);
 		values[1] = JsonbPGetDatum(fobs_counts_results(batch->counts));
 		values[2] = Int64GetDatum(batch->min_id);
 		values[3] = Int64GetDatum(batch->max_id);
@@ -416,24 +313,20 @@ fraiseql_obs_audit_seal_rows(PG_FUNCTION_ARGS)
 		.snapshot = fobs_get_snapshot(PG_GETARG_DATUM(7))
 	};
 	TupleDesc	tupdesc;
-	MemoryContext context = CurrentMemoryContext;
 	Datum		result;
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	tupdesc = BlessTupleDesc(tupdesc);
 
-	SPI_connect();
 	batch.counts = fobs_counts_create();
-	fobs_leaf_sort_begin(&batch.leaves);
+	batch.leaves = fobs_leaves_create(1);
 	read_batch(&batch, partition);
 	result = describe_batch(&batch, log, tupdesc);
-	fobs_leaf_sort_end(&batch.leaves);
+	fobs_leaves_free(batch.leaves);
+	fobs_counts_free(batch.counts);
 	if (batch.n > 0)
 		summarize(partition);
-	result = SPI_datumTransfer(result, false, -1);
-	SPI_finish();
-	MemoryContextSwitchTo(context);
 	PG_RETURN_DATUM(result);
 }
 
@@ -462,8 +355,9 @@ fobs_is_hash(Datum value, bool isnull, const MerkleHash *hash)
 		memcmp(VARDATA_ANY(bytes), hash->bytes, MERKLE_HASH_SIZE) == 0;
 }
 
-static void
-get_hash(Datum value, bool isnull, MerkleHash *hash)
+/* A hash that somebody gave. */
+void
+fobs_get_hash(Datum value, bool isnull, MerkleHash *hash)
 {
 	bytea	   *bytes;
 
@@ -538,18 +432,13 @@ fraiseql_obs_audit_seal_hash(PG_FUNCTION_ARGS)
 Datum
 fraiseql_obs_audit_rollup_root(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = CurrentMemoryContext;
-	AuditCounts *counts;
+	AuditCounts *counts = fobs_counts_create();
 	MerkleHash	root;
 
-	SPI_connect();
-	counts = fobs_counts_create();
 	fobs_counts_read(counts, PG_GETARG_OID(0), PG_GETARG_TIMESTAMPTZ(1),
 					 PG_GETARG_TIMESTAMPTZ(2));
 	fobs_counts_root(counts, &root);
 	fobs_counts_free(counts);
-	SPI_finish();
-	MemoryContextSwitchTo(context);
 	PG_RETURN_BYTEA_P(fobs_hash_to_bytea(&root));
 }
 
@@ -571,7 +460,7 @@ get_tree(ArrayType *array, int64 size, MerkleTree *tree)
 						size, fobs_merkle_count_nodes(size), tree->n_nodes)));
 	tree->size = size;
 	for (int i = 0; i < tree->n_nodes; i++)
-		get_hash(nodes[i], nulls[i], &tree->nodes[i]);
+		fobs_get_hash(nodes[i], nulls[i], &tree->nodes[i]);
 }
 
 /*
@@ -594,7 +483,7 @@ fraiseql_obs_audit_tree_append(PG_FUNCTION_ARGS)
 	{
 		MerkleHash	leaf;
 
-		get_hash(values[i], nulls[i], &leaf);
+		fobs_get_hash(values[i], nulls[i], &leaf);
 		fobs_merkle_append(&tree, &leaf);
 	}
 	values = palloc(sizeof(Datum) * MERKLE_MAX_NODES);

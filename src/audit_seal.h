@@ -8,8 +8,6 @@
 #ifndef FOBS_AUDIT_SEAL_H
 #define FOBS_AUDIT_SEAL_H
 
-#include "utils/tuplesort.h"
-
 #include "audit_encoding.h"
 
 /* How a pg_snapshot is stored, which xid8funcs.c keeps to itself */
@@ -22,34 +20,12 @@ typedef struct AuditSnapshot
 	uint64		running[FLEXIBLE_ARRAY_MEMBER]; /* in between, in order */
 } AuditSnapshot;
 
-/* Leaves on their way into trees, sorted by tree and, within it, by id */
-typedef struct LeafSort
-{
-	Tuplesortstate *sort;
-	bool		started;
-	int64		first_id;
-} LeafSort;
-
-typedef struct SortedLeaf
-{
-	uint32		tree;
-	int64		id;
-	MerkleHash	hash;
-} SortedLeaf;
-
-#define LEAF_SORT_MAX_TREES	(1 << 24)
-
 extern const AuditSnapshot *fobs_get_snapshot(Datum value);
 extern bool fobs_was_running(const AuditSnapshot *snapshot, uint64 xact);
 
-extern void fobs_leaf_sort_begin(LeafSort *sort);
-extern void fobs_leaf_sort_put(LeafSort *sort, const SortedLeaf *leaf);
-extern void fobs_leaf_sort_perform(LeafSort *sort);
-extern bool fobs_leaf_sort_get(LeafSort *sort, SortedLeaf *leaf);
-extern void fobs_leaf_sort_end(LeafSort *sort);
-
 extern void fobs_seal_hash(TupleDesc tupdesc, const Datum *values,
 						   const bool *nulls, MerkleHash *hash);
+extern void fobs_get_hash(Datum value, bool isnull, MerkleHash *hash);
 extern bytea *fobs_hash_to_bytea(const MerkleHash *hash);
 extern bool fobs_is_hash(Datum value, bool isnull, const MerkleHash *hash);
 

@@ -80,9 +80,19 @@ extern int no_such_variable
 #define MyProcNumber (MyProc->pgprocno)
 #endif
 
+/* 17 lets a module name what it waits for */
+#if PG_VERSION_NUM < 170000
+#define WaitEventExtensionNew(name) PG_WAIT_EXTENSION
+#endif
+
 /* 17 renamed the variables about transaction identifiers */
 #if PG_VERSION_NUM < 170000
 #define TransamVariables ShmemVariableCache
+#endif
+
+/* 16 has one function for whose an object is */
+#if PG_VERSION_NUM < 160000
+#define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)
 #endif
 
 /* 16 says by what a backend's entry is found; the index starts at 1 */

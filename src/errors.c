@@ -22,15 +22,27 @@
  * of its database.  Anybody can make up SQLSTATEs (RAISE), so those that
  * PostgreSQL does not define may take only some of the places.
  *
+ * Besides, this is where one learns why a (sub)transaction is being rolled
+ * back (fobs_errors_cause()), which the server tells nobody.  An error that is
+ * sent ends the innermost (sub)transaction right away.  One that a function
+ * handles is sent to nobody; functions are the only ones that do, and so
+ * whoever wants to know has fobs_errors_watch() put a callback of ours at the
+ * bottom of error_context_stack, below those of the functions being executed.
+ * It is called for each error that is raised in them, and goes with them or at
+ * the end of the transaction.  Statements that nobody watches pay nothing.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "port/atomics.h"
+#include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -64,6 +76,16 @@ typedef struct ErrorsShared
 static ErrorsShared *shared = NULL;
 
 int			fobs_errors_last_sent = 0;
+
+/* The error that was sent last, as long as it may yet end a transaction */
+static int	sent = 0;
+
+/* The error that was last raised while we watched, and where */
+static int	raised = 0;
+static SubTransactionId raised_in = InvalidSubTransactionId;
+
+static void note_error(void *arg);
+static ErrorContextCallback watcher = {.callback = note_error};
 
 static void (*error_on_send) (int sqlstate);
 
@@ -206,6 +228,9 @@ put_error_response(char msgtype, const char *s, size_t len)
 	fobs_errors_last_sent = error_response_sqlstate(s, len);
 	if (fobs_errors_last_sent != 0)
 	{
+		/* what is refused in an aborted transaction has not aborted it */
+		if (fobs_errors_last_sent != ERRCODE_IN_FAILED_SQL_TRANSACTION)
+			sent = fobs_errors_last_sent;
 		fobs_errors_count(fobs_errors_last_sent);
 		error_on_send(fobs_errors_last_sent);
 	}
@@ -235,6 +260,82 @@ fobs_errors_install(void (*on_send) (int sqlstate))
 	prev_putmessage = comm_methods.putmessage;
 	comm_methods.putmessage = putmessage;
 	PqCommMethods = &comm_methods;
+}
+
+/*
+ * The callback of errors that are raised.  Notices and warnings come here, too.
+ * It tells them by their class, because nobody tells their level.
+ */
+static void
+note_error(void *arg)
+{
+	int			sqlstate = geterrcode();
+
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_TO_CATEGORY(ERRCODE_SUCCESSFUL_COMPLETION):
+		case ERRCODE_TO_CATEGORY(ERRCODE_WARNING):
+		case ERRCODE_TO_CATEGORY(ERRCODE_NO_DATA):
+			return;
+	}
+	raised = sqlstate;
+	raised_in = GetCurrentSubTransactionId();
+}
+
+/*
+ * Notes from now on what is raised in the functions that are being executed.
+ * As some are, what was sent before has done all that it could.
+ */
+void
+fobs_errors_watch(void)
+{
+	ErrorContextCallback **link = &error_context_stack;
+
+	sent = 0;
+	while (*link != NULL && *link != &watcher)
+		link = &(*link)->previous;
+	*link = &watcher;
+}
+
+/* At the end of a transaction.  Functions that go on are watched still. */
+void
+fobs_errors_unwatch(void)
+{
+	if (error_context_stack == &watcher)
+		error_context_stack = NULL;
+	raised = 0;
+}
+
+/* The client commands what becomes of its transaction: no error does. */
+void
+fobs_errors_forget(void)
+{
+	sent = 0;
+	raised = 0;
+}
+
+/*
+ * The SQLSTATE of the error for which a (sub)transaction is being rolled back,
+ * or 0 if there is none; for use by callbacks of (sub)transactions.
+ *
+ * Subtransactions are numbered in the order in which they start.  So what was
+ * raised in one with this number or a higher one was raised inside, maybe by a
+ * function that handled it and then raised it again, which is not called to
+ * our attention.  A client's transaction is ended by what the client is sent.
+ */
+int
+fobs_errors_cause(SubTransactionId subid)
+{
+	int			sqlstate = sent;
+
+	if (sqlstate == 0 && raised_in >= subid &&
+		(subid != TopSubTransactionId || whereToSendOutput != DestRemote))
+		sqlstate = raised;
+
+	/* it ends one, or all when the process exits */
+	if (!proc_exit_inprogress)
+		sent = 0;
+	return sqlstate;
 }
 
 static void

@@ -31,6 +31,13 @@ extern void fobs_errors_shmem_request(void);
 extern void fobs_errors_shmem_startup(void);
 extern void fobs_errors_install(void (*on_send) (int sqlstate));
 extern void fobs_errors_count(int sqlstate);
+
+/* Why (sub)transactions are rolled back */
+extern void fobs_errors_watch(void);
+extern void fobs_errors_unwatch(void);
+extern void fobs_errors_forget(void);
+extern int	fobs_errors_cause(SubTransactionId subid);
+
 extern int	fobs_errors_snapshot(FobsErrorSnapshot *snapshot);
 extern uint64 fobs_errors_overflow(void);
 extern void fobs_errors_reset(void);

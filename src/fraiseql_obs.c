@@ -17,7 +17,10 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "audit_databases.h"
 #include "audit_guard.h"
+#include "audit_worker.h"
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -51,6 +54,8 @@ shmem_request(void)
 	fobs_slowlog_shmem_request();
 	fobs_context_shmem_request();
 	fobs_metrics_shmem_request();
+	fobs_audit_databases_shmem_request();
+	fobs_audit_ring_shmem_request();
 }
 
 static void
@@ -68,6 +73,8 @@ shmem_startup(void)
 	fobs_slowlog_shmem_startup();
 	fobs_context_shmem_startup();
 	fobs_metrics_shmem_startup();
+	fobs_audit_databases_shmem_startup();
+	fobs_audit_ring_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -87,4 +94,5 @@ _PG_init(void)
 
 	fobs_hooks_install();
 	fobs_audit_guard_install();
+	fobs_audit_launcher_register();
 }

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 
 #include "audit_guard.h"
+#include "audit_worker.h"
 #include "context.h"
 #include "guc.h"
 
@@ -71,6 +72,22 @@ int			fobs_max_operations;
  */
 static int	audit_log_retention_min;
 
+/*
+ * How many operations of the audit log can be in transactions that go on, or
+ * rolled back and not yet written; and what is done when there are more: they
+ * go on and may be lost (but counted), wait for so many milliseconds and are
+ * refused then, or are refused at once.
+ */
+int			fobs_audit_ring_slots;
+int			fobs_audit_on_failure;
+int			fobs_audit_block_timeout;
+
+/*
+ * Whether statements that fail leave an entry in the audit log, though the
+ * application has logged nothing, if it has named its operation.
+ */
+bool		fobs_audit_failures;
+
 /* The request context, as the application sets it. */
 char	   *fobs_operation_name;
 char	   *fobs_operation_type;
@@ -91,6 +108,13 @@ static const struct config_enum_entry track_options[] = {
 	{"none", FOBS_TRACK_NONE, false},
 	{"top", FOBS_TRACK_TOP, false},
 	{"all", FOBS_TRACK_ALL, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry on_failure_options[] = {
+	{"continue", FOBS_ON_FAILURE_CONTINUE, false},
+	{"block", FOBS_ON_FAILURE_BLOCK, false},
+	{"fail_operation", FOBS_ON_FAILURE_FAIL_OPERATION, false},
 	{NULL, 0, false}
 };
 
@@ -318,6 +342,43 @@ fobs_guc_init(void)
 							 NULL,
 							 &fobs_audit_guard, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.audit_worker",
+							 "Enables the background workers that keep audit logs.",
+							 NULL,
+							 &fobs_audit_worker, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.audit_seal_interval",
+							"Sets how often new rows of an audit log are sealed.",
+							NULL,
+							&fobs_audit_seal_interval_s, 10, 1, 3600,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.audit_ring_slots",
+							"Sets how many operations of the audit log are kept until their outcome is written.",
+							NULL,
+							&fobs_audit_ring_slots, 1024, 64, 65536,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("fraiseql_obs.audit_on_failure",
+							 "Sets what happens to an operation that the audit ring has no slot for.",
+							 NULL,
+							 &fobs_audit_on_failure, FOBS_ON_FAILURE_CONTINUE,
+							 on_failure_options,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.audit_block_timeout",
+							"Sets how long an operation waits for a slot of the audit ring.",
+							NULL,
+							&fobs_audit_block_timeout, 1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.audit_failures",
+							 "Enables audit log entries of failed statements that log none themselves.",
+							 NULL,
+							 &fobs_audit_failures, false,
+							 PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.audit_signing_key_file",
+							   "Sets the file with the private key that signs checkpoints of audit logs.",
+							   NULL,
+							   &fobs_audit_signing_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

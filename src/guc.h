@@ -17,6 +17,14 @@ typedef enum FobsTrack
 	FOBS_TRACK_ALL
 } FobsTrack;
 
+/* What is done about an operation when the audit ring has no slot for it */
+typedef enum FobsOnFailure
+{
+	FOBS_ON_FAILURE_CONTINUE,
+	FOBS_ON_FAILURE_BLOCK,
+	FOBS_ON_FAILURE_FAIL_OPERATION
+} FobsOnFailure;
+
 /* Both "enabled" and "metrics_enabled" are on */
 extern bool fobs_counting;
 
@@ -26,6 +34,10 @@ extern int	fobs_slow_query_log_rate;
 extern int	fobs_track;
 extern int	fobs_max_queries;
 extern int	fobs_max_operations;
+extern int	fobs_audit_ring_slots;
+extern int	fobs_audit_on_failure;
+extern int	fobs_audit_block_timeout;
+extern bool fobs_audit_failures;
 
 /* The request context, as set; context.c has what is made of it */
 extern char *fobs_operation_name;

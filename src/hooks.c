@@ -65,13 +65,16 @@
 #include "storage/ipc.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
 #include "tcop/utility.h"
 #include "utils/backend_status.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit_databases.h"
 #include "audit_door.h"
 #include "audit_guard.h"
+#include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -282,6 +285,20 @@ executor_text(const QueryDesc *queryDesc)
  * Publishing
  */
 
+/* The context of the client's statement, if there is one, or of the session */
+static FobsContext *
+current_context(void)
+{
+	FobsContext *context = current != NULL ? current->context : NULL;
+
+	if (context == NULL)
+	{
+		context = fobs_context_capture("", 0);
+		fobs_context_release(context);	/* stays, as the latest one */
+	}
+	return context;
+}
+
 /* Keeps and logs a statement that was slow or has failed. */
 static pg_noinline void
 record_statement(const Statement *statement, int sqlstate, StatementText text)
@@ -290,13 +307,8 @@ record_statement(const Statement *statement, int sqlstate, StatementText text)
 	FobsContext *context = statement->context;
 
 	/* a nested statement's context is that of the client's around it */
-	if (context == NULL && current != NULL)
-		context = current->context;
 	if (context == NULL)
-	{
-		context = fobs_context_capture("", 0);
-		fobs_context_release(context);	/* stays, as the latest one */
-	}
+		context = current_context();
 	record.userid = statement->userid;
 	record.queryid = statement->queryid;
 	record.duration_ns = statement->observation.duration_ns;
@@ -977,6 +989,36 @@ fobs_ExecutorEnd(QueryDesc *queryDesc)
 }
 
 /*
+ * Has the audit log know of a statement that has failed, if the application has
+ * named its operation.  What is refused in an aborted transaction is no failure
+ * of its own, nor is what ends a session that is idle.
+ */
+static void
+audit_failure(int sqlstate)
+{
+	FobsContext *context;
+	FobsFailedStatement failed;
+	char		user_id[FOBS_ID_SIZE];
+	char		tenant_id[FOBS_ID_SIZE];
+
+	if (!fobs_counters_attached || debug_query_string == NULL ||
+		sqlstate == ERRCODE_IN_FAILED_SQL_TRANSACTION)
+		return;
+	context = current_context();
+	if (context->operation.operation[0] == '\0')
+		return;
+	fobs_context_user_id(context, user_id);
+	fobs_context_tenant_id(context, tenant_id);
+	failed.sqlstate = sqlstate;
+	failed.queryid = current != NULL ? current->queryid : 0;
+	failed.operation = context->operation.operation;
+	failed.user_id = user_id;
+	failed.tenant_id = tenant_id;
+	failed.request_id = context->request_id;
+	fobs_audit_ring_add_statement(&failed);
+}
+
+/*
  * An error is about to be sent to the client.  If an executor statement of
  * the client's was being executed, it is the one that failed; nothing of it
  * has been freed yet.
@@ -986,6 +1028,8 @@ error_sent(int sqlstate)
 {
 	Statement  *statement = current;
 
+	if (fobs_audit_failures)
+		audit_failure(sqlstate);
 	if (statement == NULL || statement->queryDesc == NULL)
 		return;
 
@@ -1004,6 +1048,7 @@ error_sent(int sqlstate)
 typedef enum UtilityKind
 {
 	UTILITY_COUNTED,
+	UTILITY_TRANSACTION,		/* transaction control */
 	UTILITY_TRANSPARENT,		/* not counted; what it runs is as if alone */
 	UTILITY_SUPPRESSED			/* not counted, nor what it runs */
 } UtilityKind;
@@ -1031,6 +1076,7 @@ utility_kind(Node *parsetree)
 	switch (nodeTag(parsetree))
 	{
 		case T_TransactionStmt:
+			return UTILITY_TRANSACTION;
 		case T_VariableSetStmt:
 		case T_DiscardStmt:
 		case T_PrepareStmt:
@@ -1054,14 +1100,18 @@ call_next_ProcessUtility(PROCESS_UTILITY_PARAMS)
 		standard_ProcessUtility(PROCESS_UTILITY_ARGS);
 }
 
-/* Calls it, unless the audit log's guard refuses the statement. */
+/*
+ * Calls it, unless the audit log's guard refuses the statement.  What wants a
+ * database for itself has the audit log's worker out of it.
+ */
 static void
 call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 {
 	int			doors_before = fobs_audit_doors;
 	int			doors = fobs_audit_guard_utility(pstmt->utilityStmt);
+	Oid			vacated = fobs_audit_databases_vacate(pstmt->utilityStmt);
 
-	if (likely(doors == doors_before))
+	if (likely(doors == doors_before && !OidIsValid(vacated)))
 	{
 		call_next_ProcessUtility(PROCESS_UTILITY_ARGS);
 		return;
@@ -1074,6 +1124,8 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	PG_FINALLY();
 	{
 		fobs_audit_doors = doors_before;
+		if (OidIsValid(vacated))
+			fobs_audit_databases_readmit(vacated);
 	}
 	PG_END_TRY();
 }
@@ -1094,6 +1146,22 @@ call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 		unclaimed--;
 	}
 	PG_END_TRY();
+}
+
+/*
+ * Transaction control is not counted, but tells the audit log's operations what
+ * becomes of them.
+ */
+static void
+call_transaction_control(PROCESS_UTILITY_PARAMS)
+{
+	TransactionStmtKind kind = ((TransactionStmt *) pstmt->utilityStmt)->kind;
+
+	fobs_errors_forget();
+	call_ProcessUtility(PROCESS_UTILITY_ARGS);
+	if (kind == TRANS_STMT_COMMIT_PREPARED ||
+		kind == TRANS_STMT_ROLLBACK_PREPARED)
+		fobs_audit_ring_wake();
 }
 
 /*
@@ -1136,6 +1204,11 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	StatementText tag;
 	Statement	statement;
 
+	if (kind == UTILITY_TRANSACTION)
+	{
+		call_transaction_control(PROCESS_UTILITY_ARGS);
+		return;
+	}
 	/* parts of a larger utility statement have no identifier of their own */
 	if (kind == UTILITY_TRANSPARENT || (!toplevel && queryid == 0))
 	{

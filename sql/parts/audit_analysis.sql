@@ -22,17 +22,19 @@ COMMENT ON FUNCTION audit_relation(regclass) IS
 
 CREATE FUNCTION audit_check_window(since timestamptz, until timestamptz)
 RETURNS void
-LANGUAGE plpgsql IMMUTABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF since IS NULL OR until IS NULL OR NOT isfinite(since) OR NOT isfinite(until) THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'since and until must be times, and not null or infinite';
+            MESSAGE = 'since and until must be times, and not null or infinite',
+            HINT = 'Leave them out for the last day.';
     END IF;
     IF until <= since THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'until must be after since';
+            MESSAGE = format('until, %s, is not after since, %s', until, since),
+            HINT = 'The period from since to before until is looked at.';
     END IF;
 END
 $$;
@@ -52,7 +54,8 @@ BEGIN
     WHERE value IS NULL OR value::numeric <= 0 LIMIT 1;
     IF FOUND THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('%s must be more than zero', wrong);
+            MESSAGE = format('%s must be more than zero', wrong),
+            HINT = 'Leave it out for the usual threshold.';
     END IF;
 END
 $$;
@@ -230,7 +233,7 @@ BEGIN
     PERFORM @extschema@.audit_check_window(since, until);
     PERFORM @extschema@.audit_check_thresholds(jsonb_build_object(
         'lookback', extract(epoch FROM lookback), 'min_history', extract(epoch FROM min_history),
-        'operations', cardinality(operations), 'limit', "limit"));
+        'number of operations', cardinality(operations), 'limit', "limit"));
     IF begins IS NULL OR begins > since - min_history THEN
         RETURN;
     END IF;
@@ -279,12 +282,18 @@ BEGIN
     PERFORM @extschema@.audit_check_thresholds(jsonb_build_object(
         'min_operations', min_operations, 'usual_share', usual_share,
         'lookback', extract(epoch FROM lookback), 'min_usual', min_usual,
-        'weekdays', cardinality(weekdays)));
+        'number of weekdays', cardinality(weekdays)));
+    IF NOT weekdays <@ '{1,2,3,4,5,6,7}' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'weekdays must be from 1 to 7',
+            HINT = 'Monday is 1, and Sunday 7.';
+    END IF;
     IF from_hour IS NULL OR to_hour IS NULL OR from_hour NOT BETWEEN 0 AND 23
        OR to_hour NOT BETWEEN 1 AND 24 OR from_hour >= to_hour
     THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'from_hour must be before to_hour, and both hours of a day';
+            MESSAGE = 'from_hour must be before to_hour, and both hours of a day',
+            HINT = 'As from_hour => 7, to_hour => 20.';
     END IF;
     time_zone := coalesce(time_zone, current_setting('TimeZone'));
     PERFORM now() AT TIME ZONE time_zone;       -- an error if it is none

@@ -34,9 +34,11 @@ BEGIN
         @extschema@.audit_detached_partitions,
         @extschema@.audit_removable_partitions,
         @extschema@.audit_results_of, @extschema@.audit_rolled_up_results,
-        @extschema@.audit_check_partition, @extschema@.audit_write_tombstone,
-        @extschema@.audit_close_partition, @extschema@.audit_do_close_partition,
-        @extschema@.audit_drop_partition, @extschema@.audit_do_drop_partition,
+        @extschema@.audit_check_partition, @extschema@.audit_verify_partition,
+        @extschema@.audit_collapse_seals,
+        @extschema@.audit_write_tombstone,
+        @extschema@.audit_close_partition, @extschema@.audit_do_audit_close_partition,
+        @extschema@.audit_drop_partition, @extschema@.audit_do_audit_drop_partition,
         @extschema@.audit_keep_partition, @extschema@.audit_try,
         @extschema@.maintain_audit_log, @extschema@.audit_do_maintain_audit_log,
         @extschema@.audit_retention_settings,
@@ -64,8 +66,13 @@ BEGIN
         @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
         @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
-        @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
+        @extschema@.audit_verify, @extschema@.audit_verified,
+        @extschema@.verify_audit_log, @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
+        @extschema@.log_operation, @extschema@.audit_drain_ring(),
+        @extschema@.audit_forget_dropped_databases(),
+        @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
+        @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
         @extschema@.index_audit_partitions(),
         @extschema@.audit_do_refresh_audit_rollups(),
         @extschema@.audit_do_index_audit_partitions(),
@@ -123,7 +130,8 @@ COMMENT ON FUNCTION audit_activate() IS
 
 -- A log that stood before the extension was created, as after DROP EXTENSION,
 -- is found again.  Not every table of that name is believed: an ordinary user
--- may have made it to be told what others do.
+-- may have made it to be told what others do.  A role that cannot log in and has
+-- no members is nobody but superusers.
 DO $$
 DECLARE
     found name[];
@@ -131,11 +139,11 @@ BEGIN
     SELECT array_agg(n.nspname) INTO found
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_class s ON s.relnamespace = n.oid AND s.relowner = c.relowner
     JOIN pg_roles o ON o.oid = c.relowner
-    WHERE c.relname = 'fraiseql_audit_log' AND c.relkind = 'p'
-      AND s.relname = 'fraiseql_audit_settings' AND s.relkind = 'r'
-      AND (o.rolsuper OR NOT o.rolcanlogin
+    WHERE c.relname = 'fraiseql_audit_log' AND @extschema@.audit_is_standing(n.nspname)
+      AND (o.rolsuper
+           OR NOT o.rolcanlogin
+              AND NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = o.oid)
            OR o.oid = (SELECT datdba FROM pg_database
                        WHERE datname = current_database()));
     IF cardinality(found) = 1 THEN

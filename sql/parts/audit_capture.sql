@@ -83,7 +83,10 @@ BEGIN
     IF FOUND THEN
         RAISE undefined_column USING
             MESSAGE = format('column "%s" of table "%s" does not exist', wrong, relation),
-            DETAIL = format('It is named in %s of audit_table().', argument);
+            DETAIL = format('It is named in %s of audit_table().', argument),
+            HINT = format('Columns are %s.', (
+                SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+                WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped));
     END IF;
     SELECT a.attname INTO wrong
     FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
@@ -115,7 +118,8 @@ BEGIN
     PERFORM @extschema@.audit_log();
     IF relation IS NULL OR exclude IS NULL OR mask IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'relation, exclude and mask of audit_table() must not be null';
+            MESSAGE = 'relation, exclude and mask of audit_table() must not be null',
+            HINT = 'Leave out what is to be as usual.';
     END IF;
     PERFORM @extschema@.audit_check_table(relation);
     PERFORM @extschema@.audit_check_columns(relation, 'exclude', exclude, false);
@@ -150,13 +154,18 @@ COMMENT ON FUNCTION audit_table(regclass, name[], name[], text, name) IS
 
 CREATE FUNCTION unaudit_table(relation regclass)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     found_trigger record;
     dropped boolean := false;
 BEGIN
+    IF relation IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'relation must not be null',
+            HINT = 'Name the table.';
+    END IF;
     FOR found_trigger IN
         SELECT tgname, tgrelid::regclass AS relation
         FROM pg_trigger

@@ -183,7 +183,6 @@ AS $$
 DECLARE
     erasable CONSTANT text[] := '{user_id,acting_for,client_addr,details,old_data,new_data,error_message}';
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     -- the whole of a user: also where there are no rows any more
     wholly boolean := entity_type IS NULL AND tenant_id IS NULL;
     condition text;
@@ -236,8 +235,6 @@ BEGIN
                             tenant_id, user_id, entity_type, entity_id, NULL, before),
                         changes);
 
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     PERFORM @extschema@.audit_check_holds(log, condition);
     FOR part IN SELECT * FROM @extschema@.audit_partitions(log) p
                 WHERE p.range_from < before ORDER BY p.range_from LOOP
@@ -280,7 +277,6 @@ BEGIN
     EXECUTE format('INSERT INTO %s (row_id, event_id) SELECT id, $2 FROM unnest($1) id',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_erasures'))
     USING ids, event_id;
-    PERFORM set_config('role', role_before, true);
     RETURN cardinality(ids);
 END
 $$;

@@ -78,7 +78,6 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     new_id bigint;
     gone bigint;
 BEGIN
@@ -95,8 +94,6 @@ BEGIN
             MESSAGE = 'until must be after since';
     END IF;
 
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     EXECUTE format(
         'INSERT INTO %s (reason, tenant_id, user_id, entity_type, entity_id, since, until, placed_by)
          VALUES ($1, $2, $3, $4, $5, $6, $7, session_user) RETURNING hold_id',
@@ -121,7 +118,6 @@ BEGIN
             MESSAGE = format('%s partitions of the period of legal hold %s have been removed before', gone, new_id),
             DETAIL = 'What has not yet been dropped of them is kept.';
     END IF;
-    PERFORM set_config('role', role_before, true);
     RETURN new_id;
 END
 $$;
@@ -142,15 +138,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     released bigint;
 BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'reason to release a legal hold must not be null or empty';
     END IF;
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     EXECUTE format(
         'UPDATE %s SET released_at = clock_timestamp(), released_by = session_user, release_reason = $2
          WHERE hold_id = $1 AND released_at IS NULL RETURNING hold_id',
@@ -164,7 +157,6 @@ BEGIN
     PERFORM @extschema@.log_operation(
         'audit.hold_released', 'legal_hold', hold_id::text,
         details => jsonb_build_object('reason', reason));
-    PERFORM set_config('role', role_before, true);
 END
 $$;
 COMMENT ON FUNCTION audit_do_release_hold(bigint, text) IS

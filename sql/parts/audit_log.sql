@@ -166,8 +166,8 @@ $$;
 COMMENT ON FUNCTION audit_partition_name(regclass, text, timestamp) IS
 'What the partition of an audit log for a day or a month is called';
 
--- The names are the proof that a partition exists, because they are seen
--- whatever the snapshot of the transaction is.
+-- Names and pg_partition_root() are seen whatever the snapshot of the
+-- transaction is.
 CREATE FUNCTION audit_partition_end(log regclass, at timestamptz)
 RETURNS timestamptz
 LANGUAGE sql STABLE STRICT
@@ -175,20 +175,26 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT (date_trunc(unit, utc) + ('1 ' || unit)::interval) AT TIME ZONE 'UTC'
     FROM (SELECT at AT TIME ZONE 'UTC') AS t (utc), unnest('{day,month}'::text[]) unit
-    WHERE to_regclass(@extschema@.audit_partition_name(log, unit, utc)) IS NOT NULL
+    WHERE pg_partition_root(to_regclass(
+              @extschema@.audit_partition_name(log, unit, utc))) = log
     LIMIT 1
 $$;
 COMMENT ON FUNCTION audit_partition_end(regclass, timestamptz) IS
 'Where the partition of an audit log for a time ends; null if there is none';
 
 -- ATTACH needs less of a lock than CREATE TABLE ... PARTITION OF: writers and
--- readers of the log go on.  Partitions are days or months; where that has
--- changed, a month of which there are days already is made of days.
+-- readers of the log go on.  The settings are fixed because they would decide
+-- about the bounds and where the partition is stored.  Partitions are days or
+-- months; where that has changed, a month that has days goes on with days.
 CREATE FUNCTION audit_ensure_partition(at timestamptz)
 RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 SET client_min_messages = warning
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+SET default_tablespace = ''
+SET default_table_access_method = 'heap'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
@@ -213,7 +219,7 @@ BEGIN
     INTO unit;
     utc := date_trunc('month', at AT TIME ZONE 'UTC');
     IF EXISTS (SELECT FROM generate_series(utc, utc + interval '1 month - 1 day', '1 day') day
-               WHERE to_regclass(@extschema@.audit_partition_name(log, 'day', day)) IS NOT NULL)
+               WHERE @extschema@.audit_partition_end(log, day AT TIME ZONE 'UTC') IS NOT NULL)
     THEN
         unit := 'day';
     END IF;
@@ -221,6 +227,11 @@ BEGIN
     utc := date_trunc(unit, at AT TIME ZONE 'UTC');
     ends := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
     partition := @extschema@.audit_partition_name(log, unit, utc);
+    IF to_regclass(partition) IS NOT NULL THEN
+        RAISE duplicate_table USING
+            MESSAGE = format('cannot make a partition of the audit log, for "%s" is in the way', partition),
+            HINT = 'Rename it, or attach it to the audit log again if it was detached.';
+    END IF;
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
                    partition, log);
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
@@ -255,6 +266,43 @@ $$;
 COMMENT ON FUNCTION audit_tenant_condition() IS
 'The condition of row security: the tenant of the request context';
 
+-- A schema, and a log that stands in it, are believed if the registry has them,
+-- or if they are the caller's, a superuser's, or those of the role that the
+-- caller names: somebody else may have made them to be told what others do.
+CREATE FUNCTION audit_check_owner(what text, role oid, owner name)
+RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found_owner name := (SELECT rolname FROM pg_roles r
+                         WHERE r.oid = role AND NOT rolsuper
+                           AND rolname NOT IN (coalesce(owner, current_user), current_user));
+BEGIN
+    IF found_owner IS NOT NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('%s belongs to role "%s"', what, found_owner),
+            HINT = format('If you trust that role, name it: SELECT fraiseql_obs.create_audit_log(owner => %L);', found_owner);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_owner(text, oid, name) IS
+'Raises an error if something belongs to a role that nobody has named';
+
+-- Whether a log and its settings stand in a schema, and are what they seem.
+CREATE FUNCTION audit_is_standing(schema name)
+RETURNS boolean
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*) = 2 AND count(DISTINCT c.relowner) = 1
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema
+      AND (c.relname, c.relkind) IN (('fraiseql_audit_log', 'p'), ('fraiseql_audit_settings', 'r'))
+$$;
+COMMENT ON FUNCTION audit_is_standing(name) IS
+'Whether there is an audit log in a schema';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -264,7 +312,7 @@ CREATE FUNCTION create_audit_log(
     guard_triggers boolean DEFAULT true,
     distribute_by name DEFAULT NULL)
 RETURNS regclass
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION create_audit_log(name, name, interval, text, boolean, boolean, name) IS
 'Makes the audit log of this database, or takes one that stands; returns its table';
@@ -283,16 +331,18 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass;
-    table_name text := format('%I.fraiseql_audit_log', schema);
-    settings text := format('%I.fraiseql_audit_settings', schema);
+    table_name text := quote_ident(schema) || '.fraiseql_audit_log';
+    settings text := quote_ident(schema) || '.fraiseql_audit_settings';
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
 BEGIN
     IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
        OR guard_triggers IS NULL
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null';
+            MESSAGE = 'schema, indexes, tenant_isolation and guard_triggers of create_audit_log() must not be null',
+            HINT = 'Leave out what is to be as usual.';
     END IF;
     IF indexes NOT IN ('full', 'lean') THEN
         RAISE invalid_parameter_value USING
@@ -304,17 +354,21 @@ BEGIN
             MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
             HINT = 'It can be distributed by "tenant_id".';
     END IF;
-    IF retention < '1 day' THEN
+    IF kept < '1 day' THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', retention),
+            MESSAGE = format('retention of %s is too short', kept),
             HINT = 'Keep the audit log for at least one day.';
     END IF;
 
     -- one that stands already
     log := to_regclass(table_name);
-    IF log IS NOT NULL AND to_regclass(settings) IS NOT NULL
-       AND coalesce(here, schema) = schema
-    THEN
+    IF here IS DISTINCT FROM schema THEN
+        PERFORM @extschema@.audit_check_owner(format('schema "%s"', schema), nspowner, owner)
+        FROM pg_namespace WHERE nspname = schema AND nspowner <> 'pg_database_owner'::regrole;
+        PERFORM @extschema@.audit_check_owner(format('table "%s"', log), relowner, owner)
+        FROM pg_class WHERE oid = log;
+    END IF;
+    IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
@@ -350,12 +404,10 @@ BEGIN
         singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
         settings);
     EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
-                   'Audit log: how it was made, and how long it is kept');
+                   'Audit log: how it was made; retention: if it is not fraiseql_obs.audit_log_retention');
     EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
-    USING retention,
-          @extschema@.audit_partition_unit(coalesce(retention,
-              current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days')),
-          indexes, tenant_isolation, guard_triggers;
+    USING retention, @extschema@.audit_partition_unit(kept), indexes,
+          tenant_isolation, guard_triggers;
 
     IF distribute_by IS NOT NULL THEN
         key_prefix := quote_ident(distribute_by) || ', ';
@@ -459,17 +511,16 @@ CREATE FUNCTION audit_do_index_audit_partitions()
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 SET lock_timeout = '2s'
 SET client_min_messages = warning
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     partition record;
     indexed bigint := 0;
 BEGIN
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     FOR partition IN
         SELECT c.oid::regclass AS name, c.relname
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -492,7 +543,6 @@ BEGIN
             RAISE WARNING 'partition "%" of the audit log is locked, and not indexed', partition.name;
         END;
     END LOOP;
-    PERFORM set_config('role', role_before, true);
     RETURN indexed;
 END
 $$;

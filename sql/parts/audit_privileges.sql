@@ -4,11 +4,16 @@
 
 CREATE FUNCTION grant_audit_writer(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM @extschema@.audit_log();
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to append.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.log_operation, @extschema@.log_operations TO %I', role);
@@ -19,13 +24,18 @@ COMMENT ON FUNCTION grant_audit_writer(name) IS
 
 CREATE FUNCTION grant_audit_reader(role name)
 RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     source regclass;
 BEGIN
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = 'Name the role that is to read.';
+    END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
                    (SELECT relnamespace::regnamespace::name FROM pg_class WHERE oid = log),
                    role);
@@ -35,7 +45,7 @@ BEGIN
                                   fraiseql_audit_actor_days,fraiseql_audit_rollup_state,
                                   fraiseql_audit_seals,fraiseql_audit_checkpoints,
                                   fraiseql_audit_partitions,fraiseql_audit_holds,
-                                  fraiseql_audit_erasures}'::text[]) name),
+                                  fraiseql_audit_erasures,fraiseql_audit_collapsed}'::text[]) name),
                    role);
     FOR source IN SELECT @extschema@.audit_sources(log) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
@@ -51,7 +61,8 @@ BEGIN
         @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
         @extschema@.audit_dimension_columns, @extschema@.audit_tally,
         @extschema@.audit_checkpoint, @extschema@.audit_tree_root,
-        @extschema@.audit_leaf_hash,
+        @extschema@.audit_leaf_hash, @extschema@.audit_verify,
+        @extschema@.audit_verified, @extschema@.verify_audit_log,
         @extschema@.audit_counts,
         @extschema@.audit_actor_counts, @extschema@.audit_profile_days,
         @extschema@.audit_check_period, @extschema@.audit_by_key,
@@ -69,17 +80,20 @@ BEGIN
         @extschema@.audit_number, @extschema@.audit_moment,
         @extschema@.audit_result_counts, @extschema@.audit_report_tables,
         @extschema@.audit_report_facts, @extschema@.audit_report_lists,
-        @extschema@.audit_text_line, @extschema@.audit_text_heading,
-        @extschema@.audit_text_value, @extschema@.audit_report_text,
+        @extschema@.audit_report_period, @extschema@.audit_text_line,
+        @extschema@.audit_text_heading, @extschema@.audit_text_value,
+        @extschema@.audit_text_tables, @extschema@.audit_report_text,
         @extschema@.audit_csv_value, @extschema@.audit_report_csv,
-        @extschema@.audit_html, @extschema@.audit_html_table,
-        @extschema@.audit_html_counts, @extschema@.audit_html_facts,
-        @extschema@.audit_html_list, @extschema@.audit_chart_series,
-        @extschema@.audit_chart_legend, @extschema@.audit_chart_bars,
-        @extschema@.audit_html_chart_by_day,
-        @extschema@.audit_html_chart_of_users, @extschema@.audit_html_style,
-        @extschema@.audit_html_totals, @extschema@.audit_html_count_tables,
-        @extschema@.audit_report_html, @extschema@.compliance_report_text,
+        @extschema@.audit_html, @extschema@.audit_html_cell,
+        @extschema@.audit_html_table, @extschema@.audit_html_counts,
+        @extschema@.audit_html_facts, @extschema@.audit_html_list,
+        @extschema@.audit_chart_series, @extschema@.audit_chart_patterns,
+        @extschema@.audit_report_spans, @extschema@.audit_chart_axis,
+        @extschema@.audit_html_chart_by_day, @extschema@.audit_html_users,
+        @extschema@.audit_html_style, @extschema@.audit_css_string,
+        @extschema@.audit_html_page, @extschema@.audit_html_totals,
+        @extschema@.audit_html_state, @extschema@.audit_html_count_tables,
+        @extschema@.audit_html_lists, @extschema@.audit_report_html, @extschema@.compliance_report_text,
         @extschema@.compliance_report_csv, @extschema@.compliance_report_html,
         @extschema@.audit_relation, @extschema@.audit_check_window,
         @extschema@.audit_check_thresholds, @extschema@.audit_statistics,

@@ -11,6 +11,8 @@ CREATE FUNCTION audit_partition_bounds(log regclass)
 RETURNS timestamptz[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
     SELECT coalesce(array_agg(bound ORDER BY bound DESC), '{}')
     FROM (SELECT substring(pg_get_expr(c.relpartbound, c.oid)
@@ -57,7 +59,13 @@ DECLARE
 BEGIN
     IF "limit" IS NULL OR "limit" < 0 THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'limit must not be null or negative';
+            MESSAGE = 'limit must not be null or negative',
+            HINT = 'Give the number of rows to return, or leave it out.';
+    END IF;
+    IF until < since THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('until, %s, is before since, %s', until, since),
+            HINT = 'Rows from since to before until are returned.';
     END IF;
     page := format(page, log);
     IF sources IS NOT NULL THEN
@@ -90,15 +98,24 @@ $$;
 COMMENT ON FUNCTION audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
 'Rows of the audit log that meet a condition, newest first; what the functions below have in common';
 
--- The conditions that every list takes
+-- The conditions that every list takes.  Errors are failures, as they are to
+-- log_operation().
 CREATE FUNCTION audit_condition(condition text, tenant_id text, result text)
 RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT concat_ws(' AND ', condition,
-                     'tenant_id = ' || quote_literal(tenant_id),
-                     'result = ' || quote_literal(result), 'true')
+BEGIN
+    IF result NOT IN ('success', 'failure', 'error', 'denied', 'timeout', 'noop') THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('invalid result "%s" of an audit log entry', result),
+            HINT = 'Valid results are "success", "failure", "denied", "timeout" and "noop".';
+    END IF;
+    RETURN concat_ws(' AND ', condition,
+        'tenant_id = ' || quote_literal(tenant_id),
+        CASE WHEN result IN ('failure', 'error') THEN 'result <> ''success'' AND result IN (''failure'', ''error'')'
+        ELSE 'result = ' || quote_literal(result) END, 'true');
+END
 $$;
 COMMENT ON FUNCTION audit_condition(text, text, text) IS
 'A condition for audit_search(), with tenant and result where they are given';
@@ -140,7 +157,8 @@ AS $$
 BEGIN
     IF user_id IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'user_id must not be null';
+            MESSAGE = 'user_id must not be null',
+            HINT = 'Operations without a user are in recent_operations().';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
         @extschema@.audit_condition(format('user_id = %L', user_id),
@@ -168,7 +186,8 @@ AS $$
 BEGIN
     IF entity_type IS NULL OR entity_id IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'entity_type and entity_id must not be null';
+            MESSAGE = 'entity_type and entity_id must not be null',
+            HINT = 'Give both, as by_entity(''Order'', ''4711'').';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
         @extschema@.audit_condition(
@@ -196,7 +215,8 @@ AS $$
 BEGIN
     IF operation IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'operation must not be null';
+            MESSAGE = 'operation must not be null',
+            HINT = 'Give its name, as by_operation(''login'').';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
         @extschema@.audit_condition(format('operation = %L', operation),
@@ -221,7 +241,8 @@ AS $$
 BEGIN
     IF request_id IS NULL AND trace_id IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'request_id or trace_id must be given';
+            MESSAGE = 'request_id or trace_id must be given',
+            HINT = 'As by_request(''7f3c'') or by_request(trace_id => ...).';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
         concat_ws(' AND ', 'request_id = ' || quote_literal(request_id),
@@ -243,9 +264,10 @@ SET search_path = pg_catalog, pg_temp
 ROWS 100
 AS $$
 BEGIN
-    IF hours IS NULL OR hours < 0 THEN
+    IF hours IS NULL OR hours < 0 OR hours > 1000000 THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'hours must not be null or negative';
+            MESSAGE = 'hours must be from 0 to 1000000',
+            HINT = 'Give the number of hours to look back, or leave it out.';
     END IF;
     -- the index of what did not succeed answers
     RETURN QUERY SELECT * FROM @extschema@.audit_search(

@@ -39,7 +39,8 @@ BEGIN
        OR NOT isfinite(start_date) OR NOT isfinite(end_date)
     THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'start and end of a compliance report must be dates, and not null or infinite';
+            MESSAGE = 'start and end of a compliance report must be dates, and not null or infinite',
+            HINT = 'As compliance_report(''2026-01-01'', ''2026-02-01'').';
     END IF;
     IF end_date <= start_date THEN
         RAISE invalid_parameter_value USING

@@ -22,10 +22,22 @@ RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce(replace(regexp_replace(moment, '\.\d+', ''), 'T', ' '), 'not available')
+    SELECT coalesce(replace(regexp_replace(moment, '\.\d+|(?<=[+-]\d\d):00$', '', 'g'), 'T', ' '), 'not available')
 $$;
 COMMENT ON FUNCTION audit_moment(text) IS
 'A time of a report for people to read, to the second';
+
+-- With the last day that is in it, as people name a period
+CREATE FUNCTION audit_report_period(report jsonb)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (report#>>'{period,start}') || ' through '
+           || to_char((report#>>'{period,end}')::date - 1, 'YYYY-MM-DD')
+$$;
+COMMENT ON FUNCTION audit_report_period(jsonb) IS
+'The period of a compliance report, for people to read';
 
 -- A count for each of the columns of tables: total, success, failed (that is
 -- failure, error and timeout), denied, noop.
@@ -44,10 +56,31 @@ $$;
 COMMENT ON FUNCTION audit_result_counts(jsonb) IS
 'Counts by result as columns of a table: total, success, failed, denied, noop';
 
--- The tables of counts: section, name and counts by result
+-- The period in spans: days, or weeks or months where there are more of them
+-- than a chart can tell apart or a reader wants to read.
+CREATE FUNCTION audit_report_spans(report jsonb)
+RETURNS TABLE (unit text, place bigint, spans bigint, since text, counts numeric[])
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH days AS (
+        SELECT (e->>'day')::date AS day, @extschema@.audit_result_counts(e->'results') AS c
+        FROM jsonb_array_elements(report->'by_day') e),
+    unit AS (
+        SELECT CASE WHEN count(*) <= 120 THEN 'day' WHEN count(*) <= 800 THEN 'week' ELSE 'month' END AS unit
+        FROM days)
+    SELECT unit, row_number() OVER (ORDER BY date_trunc(unit, day::timestamp)), count(*) OVER (),
+           to_char(min(day), 'YYYY-MM-DD'), ARRAY[sum(c[1]), sum(c[2]), sum(c[3]), sum(c[4]), sum(c[5])]
+    FROM days, unit
+    GROUP BY unit, date_trunc(unit, day::timestamp)
+$$;
+COMMENT ON FUNCTION audit_report_spans(jsonb) IS
+'The counts of a compliance report by day, week or month';
+
+-- The tables of counts: those of days are one for programs, and one for people
 CREATE FUNCTION audit_report_tables(report jsonb)
 RETURNS TABLE (place integer, title text, header text, names text[], counts numeric[])
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
+LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH tables AS (
@@ -61,7 +94,11 @@ AS $$
                      (3, 'Tenants', 'Tenant', 'by_tenant', 'tenant_id', '(none)'),
                      (4, 'Days', 'Day', 'by_day', 'day', NULL)
              ) AS t (place, title, header, part, key, missing),
-             jsonb_array_elements(report->t.part) e)
+             jsonb_array_elements(report->t.part) e
+        UNION ALL
+        SELECT 5, initcap(unit) || 's', CASE unit WHEN 'day' THEN 'Day' ELSE initcap(unit) || ' from' END,
+               since, counts
+        FROM @extschema@.audit_report_spans(report))
     SELECT place, title, header,
            array_agg(name ORDER BY CASE WHEN place < 4 THEN -counts[1] END, name COLLATE "C"),
            array_agg(counts ORDER BY CASE WHEN place < 4 THEN -counts[1] END, name COLLATE "C")
@@ -80,8 +117,9 @@ AS $$
     SELECT section, name, coalesce(value, 'not available')
     FROM (VALUES
         (1, 'Report', 'Database', report#>>'{report,database}'),
-        (2, 'Report', 'Period', format('%s to %s, the end exclusive (%s days)',
-            report#>>'{period,start}', report#>>'{period,end}', report#>>'{period,days}')),
+        (2, 'Report', 'Period', @extschema@.audit_report_period(report)
+            || format(' (%s day%s)', report#>>'{period,days}',
+                      CASE WHEN report#>>'{period,days}' <> '1' THEN 's' END)),
         (3, 'Report', 'Time zone', report#>>'{report,time_zone}'),
         (4, 'Report', 'Profile', report#>>'{report,profile}'),
         (5, 'Report', 'Made', format('%s by %s',
@@ -111,17 +149,17 @@ AS $$
             FROM (SELECT nullif(report->'holds', 'null')) AS l (listed)
                  LEFT JOIN LATERAL jsonb_array_elements(listed) h ON true
             HAVING count(listed) > 0)),
-        (14, 'Coverage', 'Counted from rollups', @extschema@.audit_number((report#>>'{coverage,from_rollups}')::numeric)),
-        (15, 'Coverage', 'Counted from rows', @extschema@.audit_number((report#>>'{coverage,from_rows}')::numeric)),
+        (14, 'Coverage', 'From rollups', @extschema@.audit_number((report#>>'{coverage,from_rollups}')::numeric)),
+        (15, 'Coverage', 'From rows', @extschema@.audit_number((report#>>'{coverage,from_rows}')::numeric)),
         (16, 'Coverage', 'Rollups as of', @extschema@.audit_moment(report#>>'{coverage,rollups_as_of}')),
-        (17, 'Coverage', 'Limited by row security', CASE report#>>'{coverage,limited_by_row_security}'
-            WHEN 'true' THEN 'YES' WHEN 'false' THEN 'no' END),
+        (17, 'Coverage', 'Row security', CASE report#>>'{coverage,limited_by_row_security}'
+            WHEN 'true' THEN 'HIDES ROWS' WHEN 'false' THEN 'hides none' END),
         (18, 'Coverage', 'Other sources', coalesce((
             SELECT string_agg(s, ', ') FROM jsonb_array_elements_text(report#>'{coverage,sources}') s), 'none')),
-        (19, 'Coverage', 'Days without operations', (
+        (19, 'Coverage', 'Days without any', (
             SELECT CASE WHEN count(*) = 0 THEN 'none'
-                   ELSE count(*) || ': ' || string_agg(d, ', ') FILTER (WHERE n <= 20)
-                        || CASE WHEN count(*) > 20 THEN ' ...' ELSE '' END END
+                   ELSE count(*) || ': ' || string_agg(d, ', ') FILTER (WHERE n <= 5)
+                        || CASE WHEN count(*) > 5 THEN ' ...' ELSE '' END END
             FROM jsonb_array_elements_text(report#>'{gaps,days_without_operations}')
                  WITH ORDINALITY AS g (d, n))),
         (20, 'Integrity', 'Verdict', report#>>'{integrity,verdict}'),
@@ -181,28 +219,45 @@ $$;
 COMMENT ON FUNCTION audit_text_value(text) IS
 'A value without control characters';
 
+CREATE FUNCTION audit_text_tables(report jsonb, places integer[])
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(
+        @extschema@.audit_text_heading(title) || rpad(header, 24) || lpad('Total', 11)
+        || lpad('Success', 11) || lpad('Failed', 11) || lpad('Denied', 11) || lpad('No-op', 11) || E'\n'
+        || (SELECT string_agg(@extschema@.audit_text_line(
+                @extschema@.audit_text_value(names[i]), counts[i:i]) || E'\n', '' ORDER BY i)
+            FROM generate_subscripts(names, 1) i)
+        || CASE WHEN place = 1 THEN @extschema@.audit_text_line(
+                'All', @extschema@.audit_result_counts(report->'by_result')) || E'\n' ELSE '' END,
+        '' ORDER BY place)
+    FROM @extschema@.audit_report_tables(report)
+    WHERE place = ANY (places)
+$$;
+COMMENT ON FUNCTION audit_text_tables(jsonb, integer[]) IS
+'Some of the tables of counts of a compliance report, as text';
+
 CREATE FUNCTION audit_report_text(report jsonb)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH columns AS (
-        SELECT lpad('Total', 11) || lpad('Success', 11) || lpad('Failed', 11)
-               || lpad('Denied', 11) || lpad('No-op', 11) AS header)
     SELECT concat(
         E'COMPLIANCE REPORT\n=================\n',
-        (SELECT string_agg(format(E'%s%s\n', rpad(name, 24), value), '')
+        (SELECT string_agg(format(E'%s%s\n', rpad(name, 24), @extschema@.audit_text_value(value)), '')
          FROM @extschema@.audit_report_facts(report) WHERE section = 'Report'),
         E'\nThis report states what the audit log has; it certifies nothing.\n',
-        (SELECT string_agg(
-            @extschema@.audit_text_heading(title) || rpad(t.header, 24) || c.header || E'\n'
-            || (SELECT string_agg(@extschema@.audit_text_line(
-                    @extschema@.audit_text_value(names[i]), counts[i:i]) || E'\n', '' ORDER BY i)
-                FROM generate_subscripts(names, 1) i)
-            || CASE WHEN place = 1 THEN @extschema@.audit_text_line(
-                    'All', @extschema@.audit_result_counts(report->'by_result')) || E'\n' ELSE '' END,
-            '' ORDER BY place)
-         FROM @extschema@.audit_report_tables(report) t, columns c),
+        (SELECT string_agg(@extschema@.audit_text_heading(section) || facts, '' ORDER BY place)
+         FROM (SELECT section, string_agg(format(E'%s%s\n', rpad(name, 24), @extschema@.audit_text_value(value)), '') AS facts,
+                      min(n) AS place
+               FROM @extschema@.audit_report_facts(report) WITH ORDINALITY AS f (section, name, value, n)
+               WHERE section <> 'Report' GROUP BY section) AS sections),
+        @extschema@.audit_text_heading('Notes'),
+        (SELECT string_agg(rtrim(regexp_replace('* ' || note, '(.{1,77})(\s+|$)', E'\\1\n  ', 'g'), E'\n ') || E'\n', '')
+         FROM jsonb_array_elements_text(report#>'{coverage,notes}') note),
+        @extschema@.audit_text_tables(report, '{1}'),
         @extschema@.audit_text_heading('Most active users'),
         coalesce((SELECT rpad('User', 24) || lpad('Total', 11) || lpad('Failed', 11) || lpad('Denied', 11) || E'\n'
                 || string_agg(@extschema@.audit_text_line(
@@ -211,6 +266,7 @@ AS $$
                     || E'\n', '' ORDER BY n)
             FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n)
             HAVING count(*) > 0), E'none\n'),
+        @extschema@.audit_text_tables(report, '{2,3}'),
         (SELECT string_agg(
             @extschema@.audit_text_heading(format('%s: %s', title, @extschema@.audit_number(total)))
             || coalesce((SELECT string_agg(format(E'%s  %s\n    %s\n',
@@ -224,14 +280,7 @@ AS $$
             || CASE WHEN total > jsonb_array_length(entries)
                THEN format(E'The newest %s are listed.\n', jsonb_array_length(entries)) ELSE '' END, '')
          FROM @extschema@.audit_report_lists(report)),
-        (SELECT string_agg(@extschema@.audit_text_heading(section) || facts, '' ORDER BY place)
-         FROM (SELECT section, string_agg(format(E'%s%s\n', rpad(name, 24), value), '') AS facts,
-                      min(n) AS place
-               FROM @extschema@.audit_report_facts(report) WITH ORDINALITY AS f (section, name, value, n)
-               WHERE section <> 'Report' GROUP BY section) AS sections),
-        E'\nNotes\n-----\n',
-        (SELECT string_agg(rtrim(regexp_replace('* ' || note, '(.{1,77})(\s+|$)', E'\\1\n  ', 'g')) || E'\n', '')
-         FROM jsonb_array_elements_text(report#>'{coverage,notes}') note))
+        @extschema@.audit_text_tables(report, '{5}'))
 $$;
 COMMENT ON FUNCTION audit_report_text(jsonb) IS
 'A compliance report as text, for a terminal or a mail';
@@ -264,6 +313,7 @@ AS $$
                (ARRAY['total', 'success', 'failed', 'denied', 'noop'])[m], counts[i][m]::text
         FROM @extschema@.audit_report_tables(report),
              generate_subscripts(names, 1) i, generate_series(1, 5) m
+        WHERE place <= 4
         UNION ALL
         SELECT 6, u.n, m.n, 'Most active users', e->>'user_id', measure, e->>measure
         FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n),
@@ -291,7 +341,8 @@ COMMENT ON FUNCTION audit_report_csv(jsonb) IS
 
 -- HTML: one file, without scripts and without anything from elsewhere, which a
 -- policy in it forbids besides.  Charts are SVG; colours are told apart by
--- colour-blind readers (Okabe and Ito), and no fact is in a colour alone.
+-- colour-blind readers (Okabe and Ito), and no fact is in a colour alone.  On
+-- paper each page says what it belongs to, and no row is cut.
 
 CREATE FUNCTION audit_html(value text)
 RETURNS text
@@ -305,31 +356,45 @@ $$;
 COMMENT ON FUNCTION audit_html(text) IS
 'A value in HTML';
 
-CREATE FUNCTION audit_html_table(caption text, headers text[], body text)
+-- A value in a table: it may be written from right to left, is broken where its
+-- words end if it is long, and cut if it is longer than anybody reads.
+CREATE FUNCTION audit_html_cell(value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '<bdi>' || regexp_replace(@extschema@.audit_html(left(coalesce(value, ''), 200)),
+                                     '([._/@])(?=\w)', '\1<wbr/>', 'g')
+           || CASE WHEN length(value) > 200 THEN '&#8230;' ELSE '' END || '</bdi>'
+$$;
+COMMENT ON FUNCTION audit_html_cell(text) IS
+'A value in a table of HTML';
+
+CREATE FUNCTION audit_html_table(class text, headers text[], body text)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN body IS NULL THEN E'<p class="none">None.</p>\n' ELSE
-        format(E'<table>\n<caption>%s</caption>\n<thead><tr>%s</tr></thead>\n<tbody>\n%s</tbody>\n</table>\n',
-               @extschema@.audit_html(caption),
+        format(E'<table class="%s">\n<thead><tr>%s</tr></thead>\n<tbody>\n%s</tbody>\n</table>\n', class,
                (SELECT string_agg(format('<th scope="col">%s</th>', @extschema@.audit_html(h)), '' ORDER BY n)
                 FROM unnest(headers) WITH ORDINALITY AS t (h, n)), body) END
 $$;
 COMMENT ON FUNCTION audit_html_table(text, text[], text) IS
 'A table in HTML; body: its rows';
 
-CREATE FUNCTION audit_html_counts(name text, counts numeric[])
+-- What stands between the name and the counts is a chart, or nothing.
+CREATE FUNCTION audit_html_counts(name text, counts numeric[], chart text DEFAULT '')
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format(E'<tr><th scope="row"><bdi>%s</bdi></th>%s</tr>\n', @extschema@.audit_html(name),
+    SELECT format(E'<tr><th scope="row">%s</th>%s%s</tr>\n', @extschema@.audit_html_cell(name), chart,
         string_agg(format('<td class="n%s">%s</td>', CASE WHEN n = 0 THEN ' zero' ELSE '' END,
                           @extschema@.audit_number(n)), '' ORDER BY i))
     FROM unnest(counts) WITH ORDINALITY AS c (n, i)
 $$;
-COMMENT ON FUNCTION audit_html_counts(text, numeric[]) IS
+COMMENT ON FUNCTION audit_html_counts(text, numeric[], text) IS
 'A row of a table of counts in HTML';
 
 CREATE FUNCTION audit_html_facts(report jsonb, section text)
@@ -337,36 +402,35 @@ RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format(E'<dl>\n%s</dl>\n', string_agg(format(E'<div><dt>%s</dt><dd><bdi>%s</bdi></dd></div>\n',
-        @extschema@.audit_html(f.name), @extschema@.audit_html(f.value)), ''))
+    SELECT format(E'<dl>\n%s</dl>\n', string_agg(format(E'<div><dt>%s</dt><dd>%s</dd></div>\n',
+        @extschema@.audit_html(f.name), @extschema@.audit_html_cell(f.value)), ''))
     FROM @extschema@.audit_report_facts(report) f
     WHERE f.section = audit_html_facts.section
 $$;
 COMMENT ON FUNCTION audit_html_facts(jsonb, text) IS
 'Facts of a section of a compliance report in HTML';
 
-CREATE FUNCTION audit_html_list(title text, entries jsonb)
+CREATE FUNCTION audit_html_list(entries jsonb)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.audit_html_table(
-        format('%s: the newest %s', title, jsonb_array_length(entries)),
-        ARRAY['Time', 'Operation', 'Who', 'On what', 'Outcome'],
+    SELECT @extschema@.audit_html_table('list',
+        ARRAY['Time', 'Operation', 'Who (tenant)', 'On what', 'Outcome'],
         string_agg(format(
-            E'<tr><td class="time">%s</td><td><bdi>%s</bdi></td><td><bdi>%s</bdi></td><td><bdi>%s</bdi></td><td><bdi>%s</bdi></td></tr>\n',
+            E'<tr><td class="time">%s</td><td>%s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n',
             @extschema@.audit_html(@extschema@.audit_moment(e->>'created_at')),
-            @extschema@.audit_html(e->>'operation'),
-            @extschema@.audit_html(concat_ws(', ', e->>'user_id', 'role ' || (e->>'db_role'), 'tenant ' || (e->>'tenant_id'))),
-            @extschema@.audit_html(concat_ws(' ', e->>'entity_type', e->>'entity_id')),
-            @extschema@.audit_html(concat_ws(': ', concat_ws(' ', e->>'result', e->>'sqlstate'), e->>'error_message', e->>'details'))),
+            @extschema@.audit_html_cell(e->>'operation'),
+            @extschema@.audit_html_cell(concat_ws(' ', e->>'user_id', '[role ' || (e->>'db_role') || ']', '(' || (e->>'tenant_id') || ')')),
+            @extschema@.audit_html_cell(concat_ws(' ', e->>'entity_type', e->>'entity_id')),
+            @extschema@.audit_html_cell(concat_ws(': ', concat_ws(' ', e->>'result', e->>'sqlstate'), e->>'error_message', e->>'details'))),
             '' ORDER BY n))
     FROM jsonb_array_elements(entries) WITH ORDINALITY AS l (e, n)
 $$;
-COMMENT ON FUNCTION audit_html_list(text, jsonb) IS
+COMMENT ON FUNCTION audit_html_list(jsonb) IS
 'A list of entries of a compliance report in HTML';
 
--- The four series of charts, in the order of audit_result_counts()
+-- The series of charts, in the order of audit_result_counts()
 CREATE FUNCTION audit_chart_series()
 RETURNS TABLE (n integer, name text, fill text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -378,101 +442,95 @@ $$;
 COMMENT ON FUNCTION audit_chart_series() IS
 'What the charts of a compliance report stack, and how it is filled';
 
-CREATE FUNCTION audit_chart_legend()
+CREATE FUNCTION audit_chart_patterns()
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT '<defs><pattern id="failed" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    SELECT '<svg class="patterns" aria-hidden="true"><defs>'
+        || '<pattern id="failed" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
         || '<rect width="6" height="6" fill="#d55e00"/><rect width="2" height="6" fill="#ffffff" fill-opacity="0.55"/></pattern>'
         || '<pattern id="denied" width="6" height="6" patternUnits="userSpaceOnUse">'
-        || '<rect width="6" height="6" fill="#e69f00"/><circle cx="3" cy="3" r="1.5" fill="#000000"/></pattern></defs>'
-        || string_agg(format('<rect x="%s" y="4" width="12" height="12" fill="%s"/><text x="%s" y="14">%s</text>',
-               60 + 100 * (n - 2), fill, 78 + 100 * (n - 2), name), '' ORDER BY n)
-    FROM @extschema@.audit_chart_series()
+        || '<rect width="6" height="6" fill="#e69f00"/><circle cx="3" cy="3" r="1.5" fill="#000000"/></pattern></defs></svg>' || E'\n'
 $$;
-COMMENT ON FUNCTION audit_chart_legend() IS
-'The legend of the chart by day, and the patterns of its series';
+COMMENT ON FUNCTION audit_chart_patterns() IS
+'The patterns that fill series of the charts';
 
--- The bars of the chart by day: days, or weeks or months where there are more
--- days than can be told apart.
-CREATE FUNCTION audit_chart_bars(report jsonb)
-RETURNS TABLE (unit text, place bigint, bars bigint, since date, counts numeric[])
-LANGUAGE sql STABLE PARALLEL SAFE
+-- Up to five lines, at round numbers: multiples of 1, 2 or 5 times a power of ten
+CREATE FUNCTION audit_chart_axis(highest numeric)
+RETURNS SETOF numeric
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH days AS (
-        SELECT (e->>'day')::date AS day, @extschema@.audit_result_counts(e->'results') AS c
-        FROM jsonb_array_elements(report->'by_day') e),
-    unit AS (
-        SELECT CASE WHEN count(*) <= 120 THEN 'day' WHEN count(*) <= 800 THEN 'week' ELSE 'month' END AS unit
-        FROM days)
-    SELECT unit, row_number() OVER (ORDER BY date_trunc(unit, day::timestamp)), count(*) OVER (),
-           min(day), ARRAY[sum(c[1]), sum(c[2]), sum(c[3]), sum(c[4]), sum(c[5])]
-    FROM days, unit
-    GROUP BY unit, date_trunc(unit, day::timestamp)
+    SELECT i * step
+    FROM (SELECT min(m * power(10::numeric, d)) AS step
+          FROM generate_series(0, 18) d, unnest(ARRAY[1, 2, 5]) m
+          WHERE m * power(10::numeric, d) * 4 >= highest) AS s,
+         generate_series(0, ceil(highest / step)::integer) i
 $$;
-COMMENT ON FUNCTION audit_chart_bars(jsonb) IS
-'The bars of the chart by day';
+COMMENT ON FUNCTION audit_chart_axis(numeric) IS
+'The lines of the axis of a chart, from zero to its end';
 
-CREATE FUNCTION audit_html_chart_by_day(report jsonb)
+CREATE FUNCTION audit_html_chart_by_day(report jsonb, title text, series integer[], height integer)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH bars AS (SELECT * FROM @extschema@.audit_chart_bars(report)),
-    -- the axis ends at a round number: 1, 2 or 5 times a power of ten
-    highest AS (SELECT greatest(max(counts[1]), 1) AS n, max(unit) AS unit, max(bars) AS bars FROM bars),
-    scale AS (
-        SELECT unit, bars, least(640.0 / bars, 48) AS step,
-               (SELECT min(m * power(10::numeric, d)) FROM generate_series(0, 18) d, unnest(ARRAY[1, 2, 5]) m
-                WHERE m * power(10::numeric, d) >= n) AS top
-        FROM highest),
+    WITH bars AS (SELECT * FROM @extschema@.audit_report_spans(report)),
     stacks AS (
-        SELECT b.place, b.since, s.name, s.fill, b.counts[s.n] AS n,
-               (SELECT coalesce(sum(c), 0) FROM unnest(b.counts[2:s.n]) c) AS upto
-        FROM bars b, @extschema@.audit_chart_series() s
-        WHERE b.counts[s.n] > 0)
+        SELECT b.place, b.since, s.n AS number, s.name, s.fill, b.counts[s.n] AS n,
+               sum(b.counts[s.n]) OVER (PARTITION BY b.place ORDER BY s.n) AS upto
+        FROM bars b JOIN @extschema@.audit_chart_series() s ON s.n = ANY (series)),
+    axis AS MATERIALIZED (
+        SELECT at FROM @extschema@.audit_chart_axis((SELECT greatest(max(upto), 1) FROM stacks)) at),
+    -- pixels of a bar, and of one operation
+    scale AS (
+        SELECT max(unit) AS unit, least(650.0 / max(spans), 48) AS step, height - 26 AS base,
+               (height - 60) / (SELECT max(at) FROM axis) AS one
+        FROM bars)
     SELECT format(
-        E'<figure>\n<svg viewBox="0 0 720 260" role="img" aria-labelledby="by-day"><title id="by-day">Operations by %s and result</title>%s%s%s%s</svg>\n<figcaption>Operations by %1$s, stacked by result.</figcaption>\n</figure>\n',
-        unit, @extschema@.audit_chart_legend(),
-        (SELECT string_agg(format(
-             '<line class="grid" x1="60" x2="705" y1="%s" y2="%1$s"/><text class="axis" text-anchor="end" x="54" y="%s">%s</text>',
-             round(225 - 190 * i / 2.0, 1), round(229 - 190 * i / 2.0, 1),
-             CASE WHEN top * i % 2 = 0 THEN @extschema@.audit_number(top * i / 2) ELSE '' END), '')
-         FROM generate_series(0, 2) i),
+        E'<figure>\n<figcaption>%s by %s</figcaption>\n<svg viewBox="0 0 720 %s" role="img" aria-label="%1$s by %2$s and result">%4$s%5$s%6$s%7$s</svg>\n</figure>\n',
+        title, unit, height,
+        (SELECT string_agg(format('<rect x="%s" y="4" width="12" height="12" fill="%s"/><text x="%s" y="14">%s</text>',
+             90 * place - 30, fill, 90 * place - 13, name), '' ORDER BY place)
+         FROM (SELECT *, row_number() OVER (ORDER BY n) AS place
+               FROM @extschema@.audit_chart_series() WHERE n = ANY (series)) AS legend),
+        (SELECT string_agg(format('<line class="grid" x1="60" x2="712" y1="%s" y2="%1$s"/><text class="axis" text-anchor="end" x="54" y="%s">%s</text>',
+             round(base - one * at, 1), round(base - one * at + 4, 1),
+             CASE WHEN at < 1000000 THEN @extschema@.audit_number(at) WHEN at < 1000000000 THEN trim_scale(at / 1000000) || ' M'
+             ELSE @extschema@.audit_number(at / 1000000000) || ' G' END), '' ORDER BY at)
+         FROM axis),
         (SELECT string_agg(format('<rect x="%s" y="%s" width="%s" height="%s" fill="%s"><title>%s: %s %s</title></rect>',
-             round(62 + step * (place - 1), 2), round(225 - 190 * upto / top, 2),
+             round(61 + step * (place - 1), 2), round(base - one * upto, 2),
              round(greatest(step - CASE WHEN step > 3 THEN 1 ELSE 0 END, 0.5), 2),
-             round(190 * s.n / top, 2), fill, since, @extschema@.audit_number(s.n), name), '' ORDER BY place, upto)
-         FROM stacks s),
-        (SELECT string_agg(format('<text class="axis" x="%s" y="242">%s</text>',
-             round(62 + step * (place - 1), 1), since), '' ORDER BY place)
-         FROM bars b WHERE (place - 1) % greatest(ceil(b.bars / 8.0)::bigint, ceil(78 / step)::bigint) = 0))
+             round(one * n, 2), fill, since, @extschema@.audit_number(n), name), '' ORDER BY place, number)
+         FROM stacks WHERE n > 0),
+        (SELECT string_agg(format('<text class="axis" text-anchor="middle" x="%s" y="%s">%s</text>',
+             round(61 + step * (place - 0.5), 1), base + 16, since), '' ORDER BY place)
+         FROM bars WHERE (place - 1) % ceil(85 / step)::bigint = 0 AND step * (place - 0.5) < 625))
     FROM scale
 $$;
-COMMENT ON FUNCTION audit_html_chart_by_day(jsonb) IS
-'The chart of operations by day and result, as SVG';
+COMMENT ON FUNCTION audit_html_chart_by_day(jsonb, text, integer[], integer) IS
+'A chart of operations by day and result, as SVG';
 
-CREATE FUNCTION audit_html_chart_of_users(report jsonb)
+CREATE FUNCTION audit_html_users(report jsonb)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN count(*) = 0 THEN E'<p class="none">None.</p>\n' ELSE format(
-        E'<figure>\n<svg viewBox="0 0 720 %s" role="img" aria-labelledby="by-user"><title id="by-user">Most active users</title>%s</svg>\n<figcaption>Most active users, with all their operations.</figcaption>\n</figure>\n',
-        count(*) * 24 + 8,
-        string_agg(format(
-            '<text x="212" y="%s" text-anchor="end">%s</text><rect x="220" y="%s" width="%s" height="16" fill="#0072b2"/><text class="axis" x="%s" y="%s">%s</text>',
-            n * 24 - 6,
-            @extschema@.audit_html(CASE WHEN length(e->>'user_id') > 28 THEN left(e->>'user_id', 27) || U&'\2026' ELSE e->>'user_id' END),
-            n * 24 - 19, round(380 * total / most, 1), round(226 + 380 * total / most, 1),
-            n * 24 - 6, @extschema@.audit_number(total)), '' ORDER BY n)) END
-    FROM (SELECT e, n, (e->>'total')::numeric AS total, max((e->>'total')::numeric) OVER () AS most
-          FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n)) AS users
+    SELECT @extschema@.audit_html_table('counts users', ARRAY['User', '', 'Total', 'Failed', 'Denied'],
+        string_agg(@extschema@.audit_html_counts(user_id, ARRAY[total, failed, denied], format(
+            '<td><svg viewBox="0 0 300 12" preserveAspectRatio="none" aria-hidden="true">'
+            || '<rect width="%s" height="12" fill="#0072b2"/><rect x="%1$s" width="%s" height="12" fill="url(#failed)"/>'
+            || '<rect x="%s" width="%s" height="12" fill="url(#denied)"/></svg></td>',
+            round(one * (total - failed - denied), 1), round(one * failed, 1),
+            round(one * (total - denied), 1), round(one * denied, 1))), '' ORDER BY n))
+    FROM (SELECT user_id, total, failed, denied, n, 300.0 / nullif(max(total) OVER (), 0) AS one
+          FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n),
+               jsonb_to_record(e) AS r (user_id text, total numeric, failed numeric, denied numeric)) AS users
 $$;
-COMMENT ON FUNCTION audit_html_chart_of_users(jsonb) IS
-'The chart of the most active users, as SVG';
+COMMENT ON FUNCTION audit_html_users(jsonb) IS
+'The most active users in HTML, with a bar for each';
 
 CREATE FUNCTION audit_html_style()
 RETURNS text
@@ -481,65 +539,135 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT $css$
 :root { color-scheme: light; }
-body { font: 14px/1.45 system-ui, "Segoe UI", "Liberation Sans", Arial, sans-serif; color: #1a1a1a; background: #fff; max-width: 60rem; margin: 2rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; }
+* { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+body { font: 14px/1.45 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", sans-serif; color: #1a1a1a; background: #fff; max-width: 62rem; margin: 2rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; padding-bottom: .25rem; border-bottom: 2px solid #0072b2; break-after: avoid; }
-.statement { color: #444; margin: 0 0 1.2rem; }
-dl { margin: 0; columns: 2; column-gap: 2rem; }
-dl div { display: flex; gap: .8rem; padding: .22rem 0; border-bottom: 1px solid #e4e4e4; break-inside: avoid; }
-dt { flex: 0 0 10.5rem; color: #555; }
-dd { margin: 0; overflow-wrap: anywhere; }
+h3 { font-size: 1rem; margin: 0 0 .3rem; }
+.subject { font-size: 1.15rem; margin: .15rem 0 .3rem; overflow-wrap: anywhere; }
+.statement, .none, .note { color: #555; margin: 0 0 1rem; }
+.note { font-size: .93em; margin: .4rem 0; }
+dl { margin: 0; }
+dl div { display: flex; gap: .8rem; padding: .2rem 0; border-bottom: 1px solid #e4e4e4; break-inside: avoid; }
+dt { flex: 0 0 8em; color: #555; }
+dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+.report dl { columns: 2; column-gap: 2rem; }
+.report dt { flex-basis: 5.2em; }
+.state { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem 1.6rem; margin: 1.3rem 0 .6rem; }
+.state section { min-width: 0; }
 .totals { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; padding: 0; list-style: none; }
-.totals li { flex: 1 1 6rem; border: 1px solid #d0d0d0; border-radius: 4px; padding: .55rem .8rem; }
-.totals b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
-table { border-collapse: collapse; width: 100%; margin: .4rem 0 1rem; }
-caption { text-align: left; color: #555; padding: .2rem 0; caption-side: top; }
+.totals li { flex: 1 1 6rem; border: 1px solid #d0d0d0; border-top: 4px solid #555; border-radius: 3px; padding: .5rem .8rem; color: #555; }
+.totals b { display: block; font-size: 1.4rem; color: #1a1a1a; font-variant-numeric: tabular-nums; }
+.totals .success { border-top-color: #0072b2; } .totals .failed { border-top-color: #d55e00; }
+.totals .denied { border-top-color: #e69f00; } .totals .noop { border-top-color: #bbb; }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: .4rem 0 1rem; }
 thead { display: table-header-group; }
 th, td { padding: .25rem .5rem; text-align: left; vertical-align: top; border-bottom: 1px solid #e4e4e4; overflow-wrap: anywhere; }
 thead th { background: #f2f5f8; border-bottom: 1px solid #9ab; }
 tbody th { font-weight: normal; }
 tr { break-inside: avoid; }
-.counts thead th:not(:first-child), .n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.counts thead th:not(:first-child), .n { text-align: right; font-variant-numeric: tabular-nums; width: 12.5%; }
+.users thead th:nth-child(2) { width: 35%; }
+.users svg { width: 100%; height: .8em; display: block; margin-top: .3em; }
+.list thead th { width: 18%; }
+.list thead th:nth-child(1) { width: 23%; } .list thead th:nth-child(2) { width: 15%; } .list thead th:nth-child(5) { width: 26%; }
 .zero { color: #999; }
-.time { white-space: nowrap; font-variant-numeric: tabular-nums; }
-.none { color: #555; }
-.verdict { font-weight: bold; }
-figure { margin: .6rem 0 1rem; break-inside: avoid; }
-figcaption { color: #555; font-size: .9em; }
-svg { width: 100%; height: auto; }
-svg text { font-size: 12px; fill: #1a1a1a; }
-svg .axis { font-size: 11px; fill: #555; }
+.time { font-variant-numeric: tabular-nums; }
+figure { margin: 1.1rem 0 0; break-inside: avoid; }
+figcaption { font-weight: bold; margin-bottom: .3rem; }
+figure svg { width: 100%; height: auto; display: block; }
+.patterns { position: absolute; width: 0; height: 0; }
+svg text { font-size: 11px; fill: #1a1a1a; }
+svg .axis { font-size: 10px; fill: #555; }
 svg .grid { stroke: #ddd; }
 footer { margin-top: 2.5rem; color: #555; font-size: .9em; border-top: 1px solid #d0d0d0; padding-top: .6rem; }
-@page { size: A4; margin: 16mm 14mm; }
-@media print { th, td { padding: .14rem .4rem; } .totals { gap: .5rem; } .totals b { font-size: 1.2rem; } body { font-size: 10.5px; margin: 0; padding: 0; max-width: none; } thead th { -webkit-print-color-adjust: exact; print-color-adjust: exact; } svg { -webkit-print-color-adjust: exact; print-color-adjust: exact; } }
+@media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl { columns: 1; } }
+@media print {
+  body { font-size: 9.5pt; line-height: 1.35; margin: 0; padding: 0; max-width: none; }
+  h2 { margin-top: 1.6rem; }
+  .counts, .list { font-size: 8.5pt; }
+  th, td { padding: .12rem .35rem; }
+  dl div { padding: .12rem 0; }
+  .totals, .state { gap: .6rem 1.2rem; margin: .9rem 0 .5rem; }
+  .totals li { padding: .3rem .6rem; }
+  footer { display: none; }
+}
 $css$
 $$;
 COMMENT ON FUNCTION audit_html_style() IS
 'The style sheet of a compliance report in HTML';
+
+-- A string of a style sheet, in which no character of ASCII has a meaning
+CREATE FUNCTION audit_css_string(value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT '"' || coalesce(string_agg(
+        CASE WHEN c ~ '[A-Za-z0-9 ,.]' OR c > '~' COLLATE "C" THEN c
+        ELSE '\' || lpad(to_hex(ascii(c)), 6, '0') END, '' ORDER BY n), '') || '"'
+    FROM regexp_split_to_table(@extschema@.audit_text_value(value), '') WITH ORDINALITY AS v (c, n)
+$$;
+COMMENT ON FUNCTION audit_css_string(text) IS
+'A value in a style sheet';
+
+-- What each printed page says; the first one has it as its heading.
+CREATE FUNCTION audit_html_page(report jsonb)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(
+        E'@page { size: A4; margin: 17mm 14mm 16mm; font: 8pt Arial, "Liberation Sans", sans-serif; color: #555;\n'
+        '  @top-left { content: %s; } @top-right { content: %s; }\n'
+        '  @bottom-left { content: %s; } @bottom-right { content: "Page " counter(page) " of " counter(pages); } }\n'
+        '@page :first { @top-left { content: none; } @top-right { content: none; } }\n',
+        @extschema@.audit_css_string('Compliance report of ' || left(report#>>'{report,database}', 40)),
+        @extschema@.audit_css_string(@extschema@.audit_report_period(report)),
+        @extschema@.audit_css_string(format('Made by fraiseql_obs %s on %s',
+            report#>>'{report,extension_version}', @extschema@.audit_moment(report#>>'{report,generated_at}'))))
+$$;
+COMMENT ON FUNCTION audit_html_page(jsonb) IS
+'What a compliance report says on each page that is printed';
 
 CREATE FUNCTION audit_html_totals(report jsonb)
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format(E'<ul class="totals">\n%s</ul>\n', string_agg(format(E'<li><b>%s</b>%s</li>\n',
-        @extschema@.audit_number(counts[n]), name), '' ORDER BY n))
+    SELECT format(E'<ul class="totals">\n%s</ul>\n', string_agg(format(E'<li class="%s"><b>%s</b>%s</li>\n',
+        class, @extschema@.audit_number(counts[n]), name), '' ORDER BY n))
     FROM @extschema@.audit_result_counts(report->'by_result') AS counts,
-         unnest(ARRAY['operations', 'succeeded', 'failed', 'denied', 'changed nothing'])
-         WITH ORDINALITY AS names (name, n)
+         (VALUES (1, 'all', 'operations'), (2, 'success', 'succeeded'), (3, 'failed', 'failed'),
+                 (4, 'denied', 'denied'), (5, 'noop', 'changed nothing')) AS names (n, class, name)
 $$;
 COMMENT ON FUNCTION audit_html_totals(jsonb) IS
 'The totals of a compliance report in HTML';
+
+-- What the figures are worth: whether the log was verified, how long it is
+-- kept, and what it covers
+CREATE FUNCTION audit_html_state(report jsonb)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(E'<div class="state">\n%s</div>\n%s',
+        (SELECT string_agg(format(E'<section>\n<h3>%s</h3>\n%s</section>\n', s,
+                    @extschema@.audit_html_facts(report, s)), '' ORDER BY n)
+         FROM unnest(ARRAY['Integrity', 'Retention', 'Coverage']) WITH ORDINALITY AS sections (s, n)),
+        (SELECT string_agg(format(E'<p class="note">%s</p>\n', @extschema@.audit_html(note)), '' ORDER BY n)
+         FROM jsonb_array_elements_text(report#>'{coverage,notes}') WITH ORDINALITY AS notes (note, n)))
+$$;
+COMMENT ON FUNCTION audit_html_state(jsonb) IS
+'What a compliance report states of the audit log itself, in HTML';
 
 CREATE FUNCTION audit_html_count_tables(report jsonb, places integer[])
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(format(E'<h2>%s</h2>\n<div class="counts">\n%s</div>\n', title,
-        @extschema@.audit_html_table(
-            'Failed is failure and timeout together.',
+    SELECT string_agg(format(E'<h2>%s</h2>\n%s', title,
+        @extschema@.audit_html_table('counts',
             ARRAY[header, 'Total', 'Success', 'Failed', 'Denied', 'No-op'],
             (SELECT string_agg(@extschema@.audit_html_counts(names[i], counts[i:i]), '' ORDER BY i)
              FROM generate_subscripts(names, 1) i))), '' ORDER BY place)
@@ -548,6 +676,20 @@ AS $$
 $$;
 COMMENT ON FUNCTION audit_html_count_tables(jsonb, integer[]) IS
 'Some of the tables of counts of a compliance report in HTML';
+
+CREATE FUNCTION audit_html_lists(report jsonb)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format(E'<h2>%s: %s</h2>\n', title, @extschema@.audit_number(total))
+        || CASE WHEN total > jsonb_array_length(entries)
+           THEN format(E'<p class="note">The newest %s are listed.</p>\n', jsonb_array_length(entries)) ELSE '' END
+        || @extschema@.audit_html_list(entries), '')
+    FROM @extschema@.audit_report_lists(report)
+$$;
+COMMENT ON FUNCTION audit_html_lists(jsonb) IS
+'The lists of entries of a compliance report in HTML';
 
 CREATE FUNCTION audit_report_html(report jsonb)
 RETURNS text
@@ -558,31 +700,25 @@ AS $$
         E'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n',
         E'<meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''"/>\n',
         E'<meta name="viewport" content="width=device-width, initial-scale=1"/>\n',
-        format(E'<title>Compliance report of %s, %s to %s</title>\n<style>%s</style>\n</head>\n<body>\n',
-            @extschema@.audit_html(report#>>'{report,database}'), report#>>'{period,start}',
-            report#>>'{period,end}', @extschema@.audit_html_style()),
-        E'<h1>Compliance report</h1>\n<p class="statement">States what the audit log has of the period; it certifies nothing.</p>\n',
-        @extschema@.audit_html_facts(report, 'Report'),
+        format(E'<title>Compliance report of %s, %s</title>\n<style>%s%s</style>\n</head>\n<body>\n',
+            @extschema@.audit_html(report#>>'{report,database}'), @extschema@.audit_report_period(report),
+            @extschema@.audit_html_style(), @extschema@.audit_html_page(report)),
+        @extschema@.audit_chart_patterns(),
+        format(E'<h1>Compliance report</h1>\n<p class="subject"><bdi>%s</bdi>, %s</p>\n',
+            @extschema@.audit_html(report#>>'{report,database}'), @extschema@.audit_report_period(report)),
+        E'<p class="statement">States what the audit log has of the period; it certifies nothing.</p>\n',
+        format(E'<div class="report">\n%s</div>\n', @extschema@.audit_html_facts(report, 'Report')),
         @extschema@.audit_html_totals(report),
-        @extschema@.audit_html_chart_by_day(report),
+        @extschema@.audit_html_state(report),
+        @extschema@.audit_html_chart_by_day(report, 'Operations', '{2,3,4,5}', 210),
+        @extschema@.audit_html_chart_by_day(report, 'Failed and denied operations', '{3,4}', 150),
+        E'<p class="note">Failed is failure and timeout together, here and below.</p>\n',
         @extschema@.audit_html_count_tables(report, '{1}'),
         E'<h2>Most active users</h2>\n',
-        @extschema@.audit_html_chart_of_users(report),
-        E'<div class="counts">\n',
-        @extschema@.audit_html_table('Operations of each', ARRAY['User', 'Total', 'Failed', 'Denied'],
-            (SELECT string_agg(@extschema@.audit_html_counts(e->>'user_id',
-                ARRAY[(e->>'total')::numeric, (e->>'failed')::numeric, (e->>'denied')::numeric]), '' ORDER BY n)
-             FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n))),
-        E'</div>\n',
+        @extschema@.audit_html_users(report),
         @extschema@.audit_html_count_tables(report, '{2,3}'),
-        (SELECT string_agg(format(E'<h2>%s: %s</h2>\n', title, @extschema@.audit_number(total))
-                           || @extschema@.audit_html_list(title, entries), '')
-         FROM @extschema@.audit_report_lists(report)),
-        (SELECT string_agg(format(E'<h2>%s</h2>\n', s) || @extschema@.audit_html_facts(report, s), '')
-         FROM unnest(ARRAY['Retention', 'Coverage', 'Integrity']) s),
-        (SELECT format(E'<h2>Notes</h2>\n<ul>\n%s</ul>\n', string_agg(format(E'<li>%s</li>\n', @extschema@.audit_html(note)), ''))
-         FROM jsonb_array_elements_text(report#>'{coverage,notes}') note),
-        @extschema@.audit_html_count_tables(report, '{4}'),
+        @extschema@.audit_html_lists(report),
+        @extschema@.audit_html_count_tables(report, '{5}'),
         format(E'<footer>Made by fraiseql_obs %s on %s. Times are in the time zone %s.</footer>\n</body>\n</html>\n',
             @extschema@.audit_html(report#>>'{report,extension_version}'),
             @extschema@.audit_html(@extschema@.audit_moment(report#>>'{report,generated_at}')),

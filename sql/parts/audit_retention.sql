@@ -13,12 +13,14 @@
 -- A partition is removed in three steps:
 --
 -- close: nobody writes to it any more (the lock says so, not the clock).  All
---    of its rows are in the rollups and in seals, and what these say of it is
---    what it has.  No hold touches it.  Then its tombstone is written, and the
---    event.
+--    of its rows are in the rollups and in seals, and they are what was sealed.
+--    No hold touches it.  Then its tombstone is written, and the event.
 -- detach: from the worker CONCURRENTLY, in which nobody waits; that cannot be
 --    done from a function, where writers wait for the lock, 200 ms at most.
 -- drop.
+--
+-- Then its seals are collapsed, which leaves of them what proves the later ones
+-- and the tombstone what proves how many rows there were.
 --
 -- Whatever comes in between is found again by the catalogs: a partition with a
 -- tombstone is closed, one whose detaching is pending is finalized, a table
@@ -37,6 +39,7 @@ DECLARE
     partitions text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
     holds text := @extschema@.audit_table_name(log, 'fraiseql_audit_holds');
     erasures text := @extschema@.audit_table_name(log, 'fraiseql_audit_erasures');
+    collapsed text := @extschema@.audit_table_name(log, 'fraiseql_audit_collapsed');
     beside text;
 BEGIN
     IF to_regclass(partitions) IS NOT NULL THEN
@@ -89,7 +92,19 @@ BEGIN
     EXECUTE format('COMMENT ON TABLE %s IS %L', erasures,
                    'Audit log: rows of which personal data were erased');
 
-    FOREACH beside IN ARRAY ARRAY[partitions, holds, erasures] LOOP
+    EXECUTE format($table$
+        CREATE TABLE %s (
+            seal_count bigint NOT NULL DEFAULT 0,
+            nodes bytea[] NOT NULL DEFAULT '{}',
+            last_hash bytea,
+            last_snapshot pg_snapshot,
+            singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))
+        $table$, collapsed);
+    EXECUTE format('COMMENT ON TABLE %s IS %L', collapsed,
+                   'Audit log: the Merkle tree of the first seals, which went with their partitions');
+    EXECUTE format('INSERT INTO %s DEFAULT VALUES', collapsed);
+
+    FOREACH beside IN ARRAY ARRAY[partitions, holds, erasures, collapsed] LOOP
         PERFORM @extschema@.audit_dress_table(log, beside::regclass);
     END LOOP;
 END
@@ -277,6 +292,39 @@ $$;
 COMMENT ON FUNCTION audit_check_partition(regclass, regclass, timestamptz, timestamptz) IS
 'How many rows a partition of an audit log has by result; an error if its rollups or seals say something else';
 
+-- What is wrong with a partition must not go with it.
+CREATE FUNCTION audit_verify_partition(
+    log regclass,
+    partition regclass,
+    range_from timestamptz,
+    range_to timestamptz)
+RETURNS void
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    violation text;
+BEGIN
+    EXECUTE format($query$
+        SELECT message
+        FROM @extschema@.audit_verify($1, $3, $4, NULL, NULL, NULL) AS v
+        WHERE severity = 'violation'
+          AND (v.partition = (SELECT relname FROM pg_class WHERE oid = $2)
+               OR v.seal_no IN (SELECT seal_no FROM %s WHERE range_from = $3))
+        LIMIT 1
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_seals'))
+    INTO violation USING log, partition, range_from, range_to;
+    IF violation IS NOT NULL THEN
+        RAISE data_corrupted USING
+            MESSAGE = format('partition "%s" of the audit log is not what was sealed', partition),
+            DETAIL = violation,
+            HINT = 'Find out what was changed with: SELECT * FROM fraiseql_obs.verify_audit_log();';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_verify_partition(regclass, regclass, timestamptz, timestamptz) IS
+'Raises an error if a partition of the audit log is not what was sealed';
+
 -- Records that a partition is removed, and what it had.
 CREATE FUNCTION audit_write_tombstone(
     log regclass,
@@ -331,7 +379,7 @@ LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION audit_close_partition(timestamptz) IS
 'Has a partition of the audit log ready for removal, or says by an error why it stays; returns the statement that detaches it, null if it is detached';
 
-CREATE FUNCTION audit_do_close_partition(range_from timestamptz)
+CREATE FUNCTION audit_do_audit_close_partition(range_from timestamptz)
 RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -341,7 +389,6 @@ DECLARE
     log regclass := @extschema@.audit_log();
     tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
     retention interval := @extschema@.audit_effective_retention(log);
-    role_before text := current_setting('role');
     part record;
     tombstone record;
     hold bigint;
@@ -350,7 +397,7 @@ BEGIN
     SELECT p.*, inhdetachpending INTO part
     FROM @extschema@.audit_partitions(log) p
     JOIN pg_inherits ON inhrelid = p.partition
-    WHERE p.range_from = audit_do_close_partition.range_from;
+    WHERE p.range_from = audit_do_audit_close_partition.range_from;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -363,10 +410,10 @@ BEGIN
             DETAIL = format('It has rows of the last %s, the retention.', retention);
     END IF;
 
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     -- whoever has written to it has ended his transaction
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part.partition);
+    PERFORM @extschema@.audit_verify_partition(
+        log, part.partition, part.range_from, part.range_to);
     PERFORM @extschema@.audit_do_refresh_audit_rollups();
     results := @extschema@.audit_check_partition(
         log, part.partition, part.range_from, part.range_to);
@@ -389,11 +436,10 @@ BEGIN
             MESSAGE = format('partition "%s" of the audit log does not have the rows that it should', part.partition),
             DETAIL = format('There are %s, and there were %s when it was closed.', results, tombstone.results);
     END IF;
-    PERFORM set_config('role', role_before, true);
     RETURN format('ALTER TABLE %s DETACH PARTITION %s CONCURRENTLY', log, part.partition);
 END
 $$;
-COMMENT ON FUNCTION audit_do_close_partition(timestamptz) IS
+COMMENT ON FUNCTION audit_do_audit_close_partition(timestamptz) IS
 'What audit_close_partition() does';
 
 CREATE FUNCTION audit_drop_partition(range_from timestamptz)
@@ -403,7 +449,7 @@ LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION audit_drop_partition(timestamptz) IS
 'Drops a partition of the audit log that is closed and detached; false if it is not there';
 
-CREATE FUNCTION audit_do_drop_partition(range_from timestamptz)
+CREATE FUNCTION audit_do_audit_drop_partition(range_from timestamptz)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -411,15 +457,12 @@ SET lock_timeout = '200ms'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    role_before text := current_setting('role');
     detached record;
     hold bigint;
 BEGIN
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     PERFORM @extschema@.audit_lock_holds(log);
     SELECT * INTO detached FROM @extschema@.audit_detached_partitions(log) d
-    WHERE d.range_from = audit_do_drop_partition.range_from;
+    WHERE d.range_from = audit_do_audit_drop_partition.range_from;
     IF FOUND THEN
         hold := @extschema@.audit_hold_on(log, detached.range_from, detached.range_to);
         IF hold IS NOT NULL THEN
@@ -429,11 +472,10 @@ BEGIN
         END IF;
         EXECUTE format('DROP TABLE %s', detached.partition);
     END IF;
-    PERFORM set_config('role', role_before, true);
     RETURN detached.partition IS NOT NULL;
 END
 $$;
-COMMENT ON FUNCTION audit_do_drop_partition(timestamptz) IS
+COMMENT ON FUNCTION audit_do_audit_drop_partition(timestamptz) IS
 'What audit_drop_partition() does';
 
 -- A hold was placed while a partition was being removed: it stays.
@@ -465,6 +507,64 @@ END
 $$;
 COMMENT ON FUNCTION audit_keep_partition(regclass, timestamptz) IS
 'Takes back the removal of a partition of the audit log that a legal hold keeps';
+
+-- The first seals, if their partitions have gone, become the nodes of their
+-- tree.  All seals of a partition, or none: they are compared with its tombstone.
+CREATE FUNCTION audit_collapse_seals(log regclass)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    seals text := @extschema@.audit_table_name(log, 'fraiseql_audit_seals');
+    tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
+    collapsed text := @extschema@.audit_table_name(log, 'fraiseql_audit_collapsed');
+    began bigint;
+    done bigint;
+    upto bigint;
+    next_upto bigint;
+BEGIN
+    EXECUTE format('SELECT seal_count FROM %s FOR UPDATE', collapsed) INTO began;
+    -- up to one whose partition is there, and never the last
+    EXECUTE format($query$
+        SELECT seal_no - 1 FROM %s AS s
+        WHERE range_from IS NOT NULL AND NOT EXISTS (
+                  SELECT FROM %s t
+                  WHERE t.range_from = s.range_from
+                    AND to_regclass(@extschema@.audit_table_name($1, name)) IS NULL)
+           OR seal_no = (SELECT max(seal_no) FROM %1$s)
+        ORDER BY seal_no LIMIT 1
+        $query$, seals, tombstones)
+    INTO next_upto USING log;
+    WHILE next_upto IS DISTINCT FROM upto LOOP
+        upto := next_upto;
+        EXECUTE format('SELECT least($1, min(first_seal) - 1) FROM %s
+                        WHERE first_seal <= $1 AND last_seal > $1', tombstones)
+        INTO next_upto USING upto;
+    END LOOP;
+
+    done := began;
+    WHILE done < upto LOOP
+        EXECUTE format($query$
+            UPDATE %s
+            SET (seal_count, nodes, last_hash, last_snapshot) = (
+                SELECT max(seal_no), @extschema@.audit_tree_append(
+                           nodes, seal_count, array_agg(hash ORDER BY seal_no)),
+                       (array_agg(hash ORDER BY seal_no DESC))[1],
+                       (array_agg(snapshot ORDER BY seal_no DESC))[1]
+                FROM (SELECT seal_no, hash, snapshot FROM %s
+                      WHERE seal_no > seal_count AND seal_no <= $1
+                      ORDER BY seal_no LIMIT 10000) AS s)
+            RETURNING seal_count
+            $query$, collapsed, seals)
+        INTO done USING upto;
+    END LOOP;
+    EXECUTE format('DELETE FROM %s WHERE seal_no <= $1', seals) USING upto;
+    RETURN done - began;
+END
+$$;
+COMMENT ON FUNCTION audit_collapse_seals(regclass) IS
+'Collapses the first seals of an audit log as far as their partitions have gone; returns how many';
 
 -- Executes a statement, several times if locks are in the way.
 CREATE FUNCTION audit_try(step text, partition text, statement text, attempts integer DEFAULT 1)
@@ -509,11 +609,11 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '200ms'
 SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     retention interval := @extschema@.audit_effective_retention(log);
-    role_before text := current_setting('role');
     steps jsonb := '[]';
     closed text[] := '{}';
     statements text[] := '{}';
@@ -524,8 +624,6 @@ BEGIN
         RAISE active_sql_transaction USING
             MESSAGE = 'maintain_audit_log() must run in a READ COMMITTED transaction';
     END IF;
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
 
     -- what was left half done
     FOR part IN SELECT inhrelid::regclass AS partition, relname AS name
@@ -544,7 +642,7 @@ BEGIN
     FOR part IN SELECT * FROM @extschema@.audit_removable_partitions()
                 WHERE state = 'detached' LOOP
         steps := steps || @extschema@.audit_try('drop', part.name,
-            format('SELECT @extschema@.audit_do_drop_partition(%L)', part.range_from));
+            format('SELECT @extschema@.audit_do_audit_drop_partition(%L)', part.range_from));
     END LOOP;
 
     EXECUTE format('UPDATE %s SET partition_unit = $1 WHERE partition_unit <> $1',
@@ -563,18 +661,19 @@ BEGIN
         -- each takes locks until the transaction ends
         EXIT WHEN cardinality(closed) = 10;
         steps := steps || @extschema@.audit_try('close', part.name,
-            format('SELECT @extschema@.audit_do_close_partition(%L)', part.range_from));
+            format('SELECT @extschema@.audit_do_audit_close_partition(%L)', part.range_from));
         CONTINUE WHEN steps->-1 ? 'message';
         closed := closed || part.name::text;
         statements := statements || format(
-            'ALTER TABLE %s DETACH PARTITION %s; SELECT @extschema@.audit_do_drop_partition(%L)',
+            'ALTER TABLE %s DETACH PARTITION %s; SELECT @extschema@.audit_do_audit_drop_partition(%L)',
             log, @extschema@.audit_table_name(log, part.name), part.range_from);
     END LOOP;
+    steps := steps || @extschema@.audit_try(
+        'collapse', NULL, format('SELECT @extschema@.audit_collapse_seals(%L)', log));
     -- last, because from here on who writes or reads waits
     FOR i IN 1 .. cardinality(closed) LOOP
         steps := steps || @extschema@.audit_try('remove', closed[i], statements[i], 5);
     END LOOP;
-    PERFORM set_config('role', role_before, true);
 
     RETURN jsonb_build_object(
         'retention', retention,
@@ -589,7 +688,7 @@ BEGIN
         || (SELECT coalesce(jsonb_object_agg(name, partitions), '{}')
             FROM (SELECT step->>'step' AS name, jsonb_agg(step->'partition') AS partitions
                   FROM jsonb_array_elements(steps) step
-                  WHERE NOT step ? 'message' AND step->>'step' <> 'index'
+                  WHERE NOT step ? 'message' AND step->>'partition' IS NOT NULL
                   GROUP BY step->>'step') AS done);
 END
 $$;
@@ -644,7 +743,6 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     settings text := @extschema@.audit_table_name(log, 'fraiseql_audit_settings');
-    role_before text := current_setting('role');
     wrong interval;
     before jsonb;
     after jsonb;
@@ -659,8 +757,6 @@ BEGIN
     END IF;
     PERFORM @extschema@.audit_profile_days(coalesce(profile, 'default'));
 
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
     EXECUTE format('SELECT FROM %s FOR UPDATE', settings);
     before := @extschema@.audit_retention_settings(log);
     -- less is protected no sooner than in a week: time to see it in the log
@@ -690,7 +786,6 @@ BEGIN
             'audit.retention_changed', 'audit_log',
             details => jsonb_build_object('before', before, 'after', after));
     END IF;
-    PERFORM set_config('role', role_before, true);
 
     asked := @extschema@.audit_profile_days(coalesce(after->>'profile', 'default'));
     IF after ? 'profile' AND make_interval(days => asked) > (after->>'effective')::interval THEN

@@ -307,12 +307,14 @@ COMMENT ON FUNCTION audit_counts(text, timestamptz, timestamptz, boolean) IS
 'How many operations there were in a period, by one dimension (operation, entity_type, tenant, total), time and result';
 
 -- The most active users of a period, without a sum for every user.  Of each
--- day it takes the users with most rows (width of them): whoever is in none of
--- these lists has at most the sum of what the last of each list has.  If that
--- is less than what the last of the result is known to have, the result is
--- among those whose bound reaches it (Fagin's threshold algorithm).  If not,
--- because users are much alike, all are summed up.  (Casts are outside of the
--- conditions: under row security only those without functions use an index.)
+-- UTC day it takes the users with most rows (width of them): whoever is in none
+-- of these lists has at most the sum of what the last of each list has.  If
+-- that is less than what the last of the result is known to have, the result is
+-- among those whose bound reaches it (Fagin's threshold algorithm), and only
+-- theirs are summed up.  If not, because users are much alike, all are listed.
+-- A day that is in the period in part only is a bound; its rows are counted of
+-- those users.  (Casts are outside of the conditions: under row security only
+-- those without functions use an index.)
 CREATE FUNCTION audit_actor_counts(
     since timestamptz,
     until timestamptz,
@@ -328,6 +330,8 @@ DECLARE
     tail text := @extschema@.audit_tail_condition(log);
     first_day timestamptz := date_trunc('day', since + '23:59:59.999999');
     last_day timestamptz := date_trunc('day', until);
+    listed_from date := since;
+    listed_to date := until + '23:59:59.999999';
     actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
     width integer;
     actors jsonb;
@@ -337,6 +341,7 @@ BEGIN
         tail := NULL;
         first_day := until;
         last_day := until;
+        listed_to := listed_from;
     END IF;
     FOREACH width IN ARRAY ARRAY[10 * "limit", NULL] LOOP
         EXECUTE format($query$
@@ -345,27 +350,39 @@ BEGIN
                        count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
                        count(*) FILTER (WHERE result = 'denied') AS denied
                 FROM (%1$s) AS r WHERE user_id IS NOT NULL GROUP BY user_id),
-            listed AS MATERIALIZED (%3$s),
+            listed AS MATERIALIZED (
+                %3$s
+                UNION ALL
+                (SELECT NULL::date, user_id, n, n FROM uncounted ORDER BY n DESC LIMIT $5)),
             rests AS (
-                SELECT day, CASE WHEN count(*) = $5 THEN min(n) ELSE 0 END AS rest
+                SELECT day, CASE WHEN count(*) = $5 THEN min(most) ELSE 0 END AS rest
                 FROM listed GROUP BY day),
             known AS (
-                SELECT user_id, sum(n) AS n,
-                       sum(n) + (SELECT coalesce(sum(rest), 0) FROM rests) - sum(rest) AS bound
-                FROM (SELECT user_id, n, rest FROM listed JOIN rests USING (day)
-                      UNION ALL SELECT user_id, n, 0 FROM uncounted) AS k
+                SELECT user_id, sum(least) AS least,
+                       sum(most) + (SELECT coalesce(sum(rest), 0) FROM rests) - sum(rest) AS most
+                FROM listed JOIN rests ON listed.day IS NOT DISTINCT FROM rests.day
                 GROUP BY user_id),
             last_known AS (
                 SELECT n, unseen = 0 OR unseen < n AS certain
-                FROM (SELECT coalesce((SELECT n FROM known ORDER BY n DESC OFFSET $6 - 1 LIMIT 1), 0) AS n,
+                FROM (SELECT coalesce((SELECT least FROM known ORDER BY least DESC OFFSET $6 - 1 LIMIT 1), 0) AS n,
                              (SELECT coalesce(sum(rest), 0) FROM rests) AS unseen) AS l),
+            candidates AS MATERIALIZED (
+                SELECT user_id FROM known, last_known WHERE certain AND most >= n),
+            edges AS (
+                SELECT user_id, count(*) AS n,
+                       count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
+                       count(*) FILTER (WHERE result = 'denied') AS denied
+                FROM %4$s
+                WHERE (created_at >= $1 AND created_at < $2 OR created_at >= $3 AND created_at < $4)
+                  AND %5$s AND user_id IN (SELECT user_id FROM candidates)
+                GROUP BY user_id),
             totals AS (
-                SELECT k.user_id, coalesce(u.n, 0) + coalesce(c.n, 0) AS n,
-                       coalesce(u.failed, 0) + coalesce(c.failed, 0) AS failed,
-                       coalesce(u.denied, 0) + coalesce(c.denied, 0) AS denied
-                FROM (SELECT user_id FROM known, last_known
-                      WHERE certain AND bound >= last_known.n) AS k
-                     LEFT JOIN uncounted u USING (user_id),
+                SELECT k.user_id, coalesce(u.n, 0) + coalesce(e.n, 0) + coalesce(c.n, 0) AS n,
+                       coalesce(u.failed, 0) + coalesce(e.failed, 0) + coalesce(c.failed, 0) AS failed,
+                       coalesce(u.denied, 0) + coalesce(e.denied, 0) + coalesce(c.denied, 0) AS denied
+                FROM candidates k
+                     LEFT JOIN uncounted u USING (user_id)
+                     LEFT JOIN edges e USING (user_id),
                      LATERAL (SELECT sum(n) AS n, sum(failed) AS failed, sum(denied) AS denied
                               FROM %2$s AS a
                               WHERE a.user_id = k.user_id
@@ -373,23 +390,27 @@ BEGIN
                 ORDER BY n DESC, user_id COLLATE "C" LIMIT $6)
             SELECT (SELECT jsonb_agg(t) FROM totals t), certain FROM last_known
             $query$,
-            @extschema@.audit_uncounted_rows(log, 'user_id, result', tail,
-                since < first_day, last_day < until),
+            (SELECT string_agg(format('SELECT user_id, result FROM %s
+                                       WHERE created_at >= $1 AND created_at < $4 AND %s', relation, condition),
+                               ' UNION ALL ')
+             FROM (SELECT log, coalesce(tail, 'true')
+                   UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition)),
             actor_days,
             CASE WHEN width IS NULL THEN format(
-                'SELECT $7 AS day, user_id, sum(n) AS n FROM %s
-                 WHERE day >= $7 AND day < $8 AND user_id IS NOT NULL
+                'SELECT $7 AS day, user_id, sum(n) FILTER (WHERE day >= $7 AND day < $8) AS least, sum(n) AS most
+                 FROM %s WHERE day >= $9 AND day < $10 AND user_id IS NOT NULL
                  GROUP BY user_id', actor_days)
             ELSE format(
-                'SELECT d.day, l.user_id, l.n
-                 FROM (SELECT $7 + i AS day FROM generate_series(0, $8 - $7 - 1) i
+                'SELECT d.day, l.user_id, CASE WHEN d.day >= $7 AND d.day < $8 THEN l.n ELSE 0 END AS least, l.n AS most
+                 FROM (SELECT $9 + i AS day FROM generate_series(0, $10 - $9 - 1) i
                        OFFSET 0) AS d,
                       LATERAL (SELECT user_id, n FROM %s AS a
                                WHERE a.day = d.day AND a.user_id IS NOT NULL
-                               ORDER BY n DESC LIMIT $5) AS l', actor_days) END)
+                               ORDER BY n DESC LIMIT $5) AS l', actor_days) END,
+            log, coalesce('NOT (' || tail || ')', 'false'))
         INTO actors, certain
         USING since, first_day, last_day, until, width, "limit",
-              first_day::date, last_day::date;
+              first_day::date, last_day::date, listed_from, listed_to;
         EXIT WHEN certain;
     END LOOP;
     RETURN QUERY

@@ -282,7 +282,6 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     state_table text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
-    role_before text := current_setting('role');
     state record;
     last record;
     native boolean;
@@ -298,14 +297,10 @@ BEGIN
         RAISE active_sql_transaction USING
             MESSAGE = 'sealing the audit log must run in a READ COMMITTED transaction';
     END IF;
-    -- what the owner has put on the tables runs with the owner's rights
-    PERFORM set_config('role',
-        (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log), true);
 
     sealed := 0;
     IF NOT @extschema@.audit_is_due(log, heartbeat_after) THEN
         EXECUTE format('SELECT seals FROM %s', state_table) INTO last_seal;
-        PERFORM set_config('role', role_before, true);
         RETURN;
     END IF;
 
@@ -393,7 +388,6 @@ BEGIN
         USING seen, at, incarnation, baseline_id, native;
     END IF;
     last_seal := state.seals + appended;
-    PERFORM set_config('role', role_before, true);
 END
 $$;
 COMMENT ON FUNCTION audit_seal(interval) IS
@@ -461,3 +455,29 @@ END
 $$;
 COMMENT ON FUNCTION audit_checkpoint() IS
 'The checkpoint of the audit log''s seals, to be kept elsewhere and given to verify_audit_log(); signed if the newest one that was published is';
+
+-- What the worker has signed takes the place of what was signed before.
+CREATE FUNCTION audit_publish_checkpoint(note text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    checkpoints text := @extschema@.audit_table_name(log, 'fraiseql_audit_checkpoints');
+    lines text[] := string_to_array(note, E'\n');
+BEGIN
+    EXECUTE format('DELETE FROM %s', checkpoints);
+    EXECUTE format('INSERT INTO %s (size, root, note) VALUES ($1, $2, $3)', checkpoints)
+    USING lines[2]::bigint, decode(lines[3], 'base64'), note;
+END
+$$;
+COMMENT ON FUNCTION audit_publish_checkpoint(text) IS
+'Keeps a signed checkpoint for audit_checkpoint() to return';
+
+CREATE FUNCTION audit_sign_checkpoint()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_sign_checkpoint'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_sign_checkpoint() IS
+'Signs the checkpoint of the audit log, if that has not been done; only the audit worker can';

@@ -213,7 +213,10 @@ BEGIN
         IF NOT FOUND THEN
             RAISE undefined_column USING
                 MESSAGE = format('column %s of "%s" does not exist', entry.value, relation),
-                DETAIL = format('It is mapped to "%s".', entry.target);
+                DETAIL = format('It is mapped to "%s".', entry.target),
+                HINT = format('Columns are %s.', (
+                    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+                    WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped));
         END IF;
         expression := @extschema@.audit_cast(entry.target, entry.value #>> '{}', source_type);
         IF expression IS NULL THEN
@@ -226,7 +229,8 @@ BEGIN
     END LOOP;
     IF NOT expressions ?& '{created_at,operation}' THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'mapping of adopt_audit_source() must have "created_at" and "operation"';
+            MESSAGE = 'mapping of adopt_audit_source() must have "created_at" and "operation"',
+            HINT = 'As {"created_at": "logged_at", "operation": "action", "user_id": "who"}.';
     END IF;
     RETURN expressions;
 END
@@ -263,7 +267,7 @@ COMMENT ON FUNCTION audit_known_expressions(regclass) IS
 
 CREATE FUNCTION adopt_audit_source(relation regclass, mapping jsonb DEFAULT NULL)
 RETURNS regclass
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
 LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
 'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
@@ -343,8 +347,8 @@ COMMENT ON FUNCTION audit_source_of(regclass) IS
 
 CREATE FUNCTION forget_audit_source(relation regclass)
 RETURNS void
-AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
-LANGUAGE C VOLATILE STRICT;
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_set_up'
+LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION forget_audit_source(regclass) IS
 'Ends what adopt_audit_source() began; the table stays as it is';
 
@@ -356,6 +360,11 @@ AS $$
 DECLARE
     source regclass := @extschema@.audit_source_of(relation);
 BEGIN
+    IF relation IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'relation must not be null',
+            HINT = 'Name the table.';
+    END IF;
     IF source IS NULL THEN
         RAISE NOTICE '"%" is no source of the audit log, skipping', relation;
         RETURN;

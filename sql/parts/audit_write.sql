@@ -48,7 +48,8 @@ BEGIN
     FROM jsonb_array_elements(events) e WHERE jsonb_typeof(e) <> 'object' LIMIT 1;
     IF wrong IS NOT NULL THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('an element of events is of type %s and not an object', wrong);
+            MESSAGE = format('an element of events is of type %s and not an object', wrong),
+            HINT = 'Give an object with the arguments of log_operation() for each operation.';
     END IF;
     SELECT key INTO wrong
     FROM jsonb_array_elements(events) e, jsonb_object_keys(e) key
@@ -58,7 +59,8 @@ BEGIN
     LIMIT 1;
     IF wrong IS NOT NULL THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = format('log_operation() has no argument "%s"', wrong);
+            MESSAGE = format('log_operation() has no argument "%s"', wrong),
+            HINT = 'Put into details what has no argument of its own.';
     END IF;
 
     SELECT count(@extschema@.log_operation(

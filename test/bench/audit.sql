@@ -10,9 +10,7 @@ SELECT setseed(0.42) \g /dev/null
 INSERT INTO fraiseql_audit.fraiseql_audit_log
     (created_at, occurred_at, tenant_id, user_id, operation, entity_type,
      entity_id, result, details, duration_ms, personal_salt, personal_digest)
-SELECT at, at, 'tenant-' || i % 50,
-       'user-' || CASE WHEN random() < 0.1 THEN 0
-                  ELSE (100000 * random() ^ 2)::integer END,
+SELECT at, at, 'tenant-' || i % 50, user_id,
        (ARRAY['create', 'update', 'update', 'update', 'delete', 'login',
               'logout', 'query.executed', 'query.executed', 'export',
               'share', 'approve'])[1 + i % 12],
@@ -20,10 +18,14 @@ SELECT at, at, 'tenant-' || i % 50,
        (1000000 * random() ^ 3)::integer::text,
        CASE WHEN random() < 0.97 THEN 'success'
             WHEN random() < 0.6 THEN 'failure' ELSE 'denied' END,
-       jsonb_build_object('n', i, 'source', 'web'), 100 * random() ^ 4,
-       '\x00112233445566778899aabbccddeeff',
-       '\x00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff'
-FROM (SELECT i, now() - interval '90 days' * (1 - i::float8 / :rows) AS at
+       details, 100 * random() ^ 4, salt,
+       sha256(salt || '\x0106' || int4send(octet_length(user_id)) || user_id::bytea ||
+              '\x0b' || int4send(octet_length(details::text)) || details::text::bytea)
+FROM (SELECT i, now() - interval '90 days' * (1 - i::float8 / :rows) AS at,
+             'user-' || CASE WHEN random() < 0.1 THEN 0
+                        ELSE (100000 * random() ^ 2)::integer END AS user_id,
+             jsonb_build_object('n', i, 'source', 'web') AS details,
+             '\x00112233445566778899aabbccddeeff'::bytea AS salt
       FROM generate_series(1, :rows) i) AS moments;
 CREATE ROLE bench_reader LOGIN;
 SELECT fraiseql_obs.grant_audit_reader('bench_reader') \g /dev/null

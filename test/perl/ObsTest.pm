@@ -74,7 +74,8 @@ sub set_guard
 }
 
 # An audit log in "app" with partitions of so many days ago, each with 24 rows
-# that are sealed: kept for 30 days, owned by "keeper", and guarded.
+# that are sealed: kept for 30 days, owned by "keeper", and guarded.  Nobody else
+# may seal it before.
 sub make_old_audit_log
 {
 	my ($node, $from, $to) = @_;
@@ -88,10 +89,12 @@ sub make_old_audit_log
 		INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, occurred_at, operation, result, user_id,
 			entity_type, entity_id, tenant_id, details, personal_salt, personal_digest)
 		SELECT at, at, 'op' || h % 3, CASE h % 6 WHEN 0 THEN 'failure' ELSE 'success' END, 'user' || h % 4,
-			'Type' || h % 2, (h % 8)::text, 'tenant' || h % 2, '{"a": 1}', '\\x00', '\\x01'
+			'Type' || h % 2, (h % 8)::text, 'tenant' || h % 2, '{"a": 1}', salt,
+			sha256(salt || '\\x01' || '\\x06' || int4send(5) || convert_to('user' || h % 4, 'UTF8')
+				|| '\\x0b' || int4send(8) || '{"a": 1}'::bytea)
 		FROM generate_series($to, $from) d, generate_series(0, 23) h,
 			LATERAL (SELECT (date_trunc('day', now() AT TIME ZONE 'UTC') - d * interval '1 day' + h * interval '1 hour')
-				AT TIME ZONE 'UTC') AS t (at)
+				AT TIME ZONE 'UTC', uuid_send(gen_random_uuid())) AS t (at, salt)
 		ORDER BY at;
 		SELECT fraiseql_obs.refresh_audit_rollups();));
 	set_guard($node, 'on');

@@ -25,6 +25,7 @@ SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_log');
 SELECT fraiseql_obs.audit_table('fraiseql_audit.fraiseql_audit_settings');
 SELECT fraiseql_obs.audit_table('no_such_table');
 SELECT fraiseql_obs.audit_table(NULL);
+SELECT fraiseql_obs.unaudit_table(NULL);
 SELECT fraiseql_obs.audit_table('refused_key', exclude => '{v,w}');
 SELECT fraiseql_obs.audit_table('refused_key', mask => '{"odd \" name"}');
 SELECT fraiseql_obs.audit_table('refused_key', mask => '{NULL}');

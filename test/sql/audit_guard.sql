@@ -60,7 +60,12 @@ SELECT pg_temp.try($$CREATE TRIGGER swallow BEFORE INSERT ON fraiseql_audit.frai
 SELECT pg_temp.try($$CREATE POLICY hide ON fraiseql_audit.fraiseql_audit_log USING (false)$$);
 SELECT pg_temp.try($$DROP POLICY fraiseql_audit_all_rows ON fraiseql_audit.fraiseql_audit_counts$$);
 SELECT pg_temp.try($$ALTER EXTENSION fraiseql_obs ADD TABLE fraiseql_audit.fraiseql_audit_log$$);
--- the work of our functions without them
+SELECT pg_temp.try($$CREATE INDEX ON fraiseql_audit.fraiseql_audit_counts (abs(n))$$);
+SELECT pg_temp.try($$CREATE INDEX ON fraiseql_audit.fraiseql_audit_counts (n) WHERE n > 1$$);
+-- our functions, and their work without them
+SELECT pg_temp.try($$CREATE OR REPLACE FUNCTION fraiseql_obs.audit_do_index_audit_partitions() RETURNS bigint LANGUAGE sql AS 'SELECT 0::bigint'$$);
+SELECT pg_temp.try($$ALTER FUNCTION fraiseql_obs.audit_do_index_audit_partitions() OWNER TO CURRENT_USER$$);
+SELECT pg_temp.try($$ALTER FUNCTION fraiseql_obs.audit_do_index_audit_partitions() RESET ALL$$);
 SELECT pg_temp.try($$SELECT fraiseql_obs.audit_do_refresh_audit_rollups()$$);
 
 -- what serves storage, indexes and other tables

@@ -14,6 +14,7 @@ SELECT fraiseql_obs.create_audit_log(schema => 'elsewhere');
 SELECT fraiseql_obs.create_audit_log(indexes => 'many');
 SELECT fraiseql_obs.create_audit_log(distribute_by => 'color');
 SELECT fraiseql_obs.create_audit_log(retention => '1 hour');
+SELECT fraiseql_obs.create_audit_log(schema => NULL);
 
 -- context of the request where the caller says nothing
 BEGIN;
@@ -55,6 +56,10 @@ SELECT fraiseql_obs.log_operation('x', result => NULL);
 SELECT fraiseql_obs.log_operation('x', result => 'great');
 SELECT fraiseql_obs.log_operation('x', entity_id => repeat('x', 1025));
 SELECT fraiseql_obs.log_operation('x', details => jsonb_build_object('a', repeat('x', 10 * 1024 * 1024)));
+SELECT fraiseql_obs.log_operation('x', duration_ms => 'NaN');
+SELECT fraiseql_obs.log_operation('x', duration_ms => -1);
+SELECT fraiseql_obs.log_operation('x', occurred_at => '-infinity');
+SELECT count(*) AS nothing_half_done FROM fraiseql_obs.by_operation('x');
 BEGIN READ ONLY;
 SELECT fraiseql_obs.log_operation('x');
 ROLLBACK;

@@ -2,7 +2,7 @@
 \set SHOW_CONTEXT never
 CREATE TEMP TABLE reports (name text, report jsonb);
 INSERT INTO reports VALUES ('hostile', $$
-{"report": {"profile": "soc2", "generated_at": "2026-11-24T05:00:00.123456+00:00", "generated_by": "auditor", "database": "shop <b>",
+{"report": {"profile": "soc2", "generated_at": "2026-11-24T05:00:00.123456+00:00", "generated_by": "auditor", "database": "shop\"</style><b>\\",
             "time_zone": "UTC", "extension_version": "1.0", "server_version": "15.20"},
  "period": {"start": "2026-08-01", "end": "2026-08-04", "days": 3},
  "total_operations": 1234570,
@@ -54,7 +54,8 @@ SELECT name, fraiseql_obs.audit_report_html(report) AS page FROM reports;
 SELECT name, page ~ '^<!DOCTYPE html>\n<html lang="en">' AS html,
        page ~* '<(script|link|img|iframe|object)' AS active,
        page ~* '(src|href)=|url\((?!#)|https?:' AS elsewhere,
-       page ~ 'default-src ''none''' AS policy
+       page ~ 'default-src ''none''' AS policy,
+       array_length(regexp_split_to_array(page, '</style'), 1) = 2 AS one_style
 FROM pages ORDER BY name;
 SELECT name FROM pages
 WHERE xmlparse(document replace(page, '<!DOCTYPE html>', '')) IS NULL;
@@ -62,6 +63,10 @@ SELECT name, array_length(regexp_split_to_array(page, '<rect'), 1) < 200 AS few_
 SELECT regexp_replace(line, '.*(<tr><th scope="row">)', '\1') AS escaped
 FROM pages, regexp_split_to_table(page, '\n') line
 WHERE name = 'hostile' AND line ~ '<tr>' AND line ~ 'script|=cmd|ann|one';
+
+-- on paper each page says what it belongs to
+SELECT line FROM pages, regexp_split_to_table(page, '\n') line
+WHERE name = 'hostile' AND line ~ '@(top|bottom)';
 
 -- without data
 SELECT fraiseql_obs.audit_report_text(report) FROM reports WHERE name = 'nothing';

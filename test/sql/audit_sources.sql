@@ -124,6 +124,7 @@ SELECT fraiseql_obs.adopt_audit_source('own_log', '{"created_at": "at"}');
 SELECT fraiseql_obs.adopt_audit_source('own_log', '[]');
 SELECT fraiseql_obs.adopt_audit_source('fraiseql_audit.fraiseql_audit_log', '{"created_at": "created_at", "operation": "operation"}');
 SELECT fraiseql_obs.adopt_audit_source(NULL);
+SELECT fraiseql_obs.forget_audit_source(NULL);
 SELECT fraiseql_obs.adopt_audit_source('no_such_table');
 SELECT count(*) FROM fraiseql_obs.by_operation('own.act');
 DROP TABLE own_log;

@@ -70,9 +70,10 @@ for my $phase (values %{ $meta->{prereqs} })
 	}
 }
 
-is_deeply(makefile_list('OBJS'),
+is_deeply(
+	[ sort @{ makefile_list('OBJS') }, map { "$_.o" } @{ makefile_list('MODULES') } ],
 	[ sort '$(WIN32RES)', map { "src/$_.o" } @{ names('src/*.c') } ],
-	'OBJS has every source file');
+	'OBJS and MODULES have every source file');
 is_deeply(makefile_list('SQL_PARTS'), names('sql/parts/*.sql'),
 	'SQL_PARTS has every part of the install script');
 is_deeply(makefile_list('REGRESS'),

@@ -9,6 +9,7 @@ use lib "$FindBin::RealBin/../perl";
 
 use IPC::Run;
 use JSON::PP qw(decode_json);
+use POSIX ();
 use ObsTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -146,6 +147,13 @@ like(prints('report as csv', @period, qw(--format csv)),
 	qr/\Asection,item,measure,value\r\nReport,Database,value,postgres\r\n/, 'as csv');
 like(prints('report as html', @period, qw(--format=html)),
 	qr/\A<!DOCTYPE html>\n.*<\/html>\n\z/s, 'as html');
+{
+	local $ENV{PGCLIENTENCODING} = 'LATIN1';
+	my @days = map { POSIX::strftime('%Y-%m-%d', localtime(time + $_ * 86400)) } -1, 2;
+
+	like(prints('encoding', 'report', '--from', $days[0], '--to', $days[1], '--format', 'html'),
+		qr/caf\xc3\xa9/, 'in UTF-8, as it says');
+}
 refuses(1, qr/invalid compliance profile "a'b"\nHINT: /, @period, '--profile', "a'b");
 refuses(1, qr/is not after its start.*\nHINT: /, qw(report --from 2026-02-01 --to 2026-01-01));
 

@@ -132,6 +132,13 @@ is($node->safe_psql('app', 'SELECT count(*) FROM fraiseql_audit.v_audit_log'),
 $node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs');
 is($node->safe_psql('app', $all), $before, 'the extension finds its log');
 works('app', 50, 'found');
+is( $node->safe_psql(
+		'app', q(
+		SELECT count(*) FROM pg_depend
+		WHERE refobjid = (SELECT oid FROM pg_extension WHERE extname = 'fraiseql_obs')
+			AND deptype = 'e' AND classid = 'pg_trigger'::regclass)),
+	'0',
+	'its triggers are no members of the extension');
 
 # A table of somebody's own is not believed, until it is named.
 $node->safe_psql('postgres', 'CREATE DATABASE fake');
@@ -144,8 +151,23 @@ $node->safe_psql('fake', 'CREATE EXTENSION fraiseql_obs');
 fails('fake', q(SELECT fraiseql_obs.log_operation('secret')),
 	qr/audit log does not exist.*HINT: .*create_audit_log/s,
 	'a log of a user who can log in is not adopted');
-$node->safe_psql('fake', 'SELECT fraiseql_obs.create_audit_log()');
+$node->safe_psql('fake', q(SELECT fraiseql_obs.create_audit_log(owner => 'dump_tenant')));
 works('fake', 0, 'adopted by name');
+
+# Nor is one that an ordinary user left to be found.
+$node->safe_psql('postgres', 'CREATE ROLE dump_mallory LOGIN; CREATE DATABASE trap');
+$node->safe_psql(
+	'trap', q(
+	GRANT CREATE ON DATABASE trap TO dump_mallory;
+	SET ROLE dump_mallory;
+	CREATE SCHEMA fraiseql_audit;
+	CREATE TABLE fraiseql_audit.fraiseql_audit_log (operation text, created_at timestamptz)
+		PARTITION BY RANGE (created_at);
+	CREATE TABLE fraiseql_audit.fraiseql_audit_settings (guard_triggers boolean);
+	RESET ROLE;
+	CREATE EXTENSION fraiseql_obs));
+fails('trap', q(SELECT fraiseql_obs.log_operation('told')),
+	qr/audit log does not exist/, 'a trap is not taken for a log');
 
 $node->stop;
 done_testing();

@@ -144,10 +144,12 @@ sub fails
 	like($err, $message, $call);
 	return;
 }
-fails("failure_spikes('2025-02-02', '2025-02-01')", qr/until must be after since/);
+fails("failure_spikes('2025-02-02', '2025-02-01')", qr/until, .*, is not after since.*HINT/s);
 fails("audit_statistics(NULL)", qr/since and until must be times, and not null or infinite/);
 fails("audit_statistics('-infinity')", qr/must be times/);
-fails("failure_spikes(weeks => 0)", qr/weeks must be more than zero/);
+fails("failure_spikes(weeks => 0)", qr/weeks must be more than zero.*HINT/s);
+fails("off_hours(weekdays => '{1,8}')", qr/weekdays must be from 1 to 7.*HINT/s);
+fails("new_actors(operations => '{}')", qr/number of operations must be more than zero/);
 fails("failure_spikes(factor => NULL)", qr/factor must be more than zero/);
 fails("repeated_denials(within => '-1 hour')", qr/within must be more than zero/);
 fails("repeated_denials(threshold => -1)", qr/threshold must be more than zero/);

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('audit_retention', "timezone = 'UTC'");
+my $node = start_node('audit_retention', "timezone = 'UTC'\nfraiseql_obs.audit_worker = off");
 make_old_audit_log($node, 36, 29);
 
 sub is_of

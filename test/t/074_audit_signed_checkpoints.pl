@@ -1,0 +1,90 @@
+# The worker signs checkpoints with the key of a file, so that OpenSSL, which
+# knows nothing of us, finds the signature good.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use Digest::SHA qw(sha256);
+use MIME::Base64;
+use ObsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+my $folder = PostgreSQL::Test::Utils::tempdir;
+my $key = "$folder/key.pem";
+
+plan skip_all => 'no OpenSSL here'
+  if system("openssl genpkey -algorithm ed25519 -out '$key' 2>/dev/null") != 0;
+system("openssl pkey -in '$key' -pubout -out '$folder/public.pem'");
+chmod 0600, $key;
+
+my $node = start_node('audit_signed',
+	"fraiseql_obs.audit_worker = on\nfraiseql_obs.audit_seal_interval = 1");
+$node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log()');
+
+plan skip_all => 'built without OpenSSL'
+  if !grep { -e "$_/fraiseql_obs_sign.so" }
+  split /:/, $node->safe_psql('app', 'SHOW dynamic_library_path') =~ s/\$libdir/./r;
+
+# The checkpoint as soon as it is signed; between a seal and that is a moment.
+sub signed_checkpoint
+{
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my $note = $node->safe_psql('app', 'SELECT fraiseql_obs.audit_checkpoint()');
+		return $note if $note =~ /\n\n/;
+		usleep(100_000);
+	}
+	return '';
+}
+
+$node->poll_query_until('app', 'SELECT count(*) > 0 FROM fraiseql_audit.fraiseql_audit_seals');
+unlike($node->safe_psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'), qr/\n\n/,
+	'no key, no signature');
+
+$node->append_conf('postgresql.conf', "fraiseql_obs.audit_signing_key_file = '$key'");
+$node->reload;
+my ($text, $name, $signature) = signed_checkpoint() =~ /^(.*\n)\n\xe2\x80\x94 (\S+) (\S+)\n\z/s;
+ok(defined $signature, 'signed once there is a key');
+my ($origin) = $text =~ /^(.*)\n/;
+is($name, $origin, 'the name of the key is the origin');
+
+my $bytes = decode_base64($signature);
+is(length $bytes, 68, 'four bytes of the key, and a signature');
+my $public = substr(decode_base64(slurp_file("$folder/public.pem") =~ s/^-.*$//mgr), -32);
+is(substr($bytes, 0, 4), substr(sha256("$name\n\x01$public"), 0, 4), 'the key that it says');
+
+append_to_file("$folder/text", $text);
+append_to_file("$folder/signature", substr($bytes, 4));
+my @verify = ('openssl', 'pkeyutl', '-verify', '-pubin', '-inkey', "$folder/public.pem",
+	'-rawin', '-in', "$folder/text", '-sigfile', "$folder/signature");
+command_ok([@verify], 'OpenSSL finds the signature good');
+append_to_file("$folder/text", 'more');
+command_fails([@verify], 'and that of another text bad');
+
+my ($status, $out, $err) = $node->psql('app', 'SELECT fraiseql_obs.audit_sign_checkpoint()');
+like($err, qr/only the audit worker can sign checkpoints/, 'no session reads the key');
+
+# a key that is no secret, or none at all, is not used
+my $seals = $node->safe_psql('app', 'SELECT max(seal_no) FROM fraiseql_audit.fraiseql_audit_seals');
+chmod 0644, $key;
+$node->safe_psql('app', q(SELECT fraiseql_obs.log_operation('more')));
+ok($node->poll_query_until('app', "SELECT max(seal_no) > $seals FROM fraiseql_audit.fraiseql_audit_seals"),
+	'seals go on');
+$node->wait_for_log(qr/private key file ".*" must be readable by its owner alone/);
+unlike($node->safe_psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'), qr/\n\n/,
+	'but without a signature');
+append_to_file("$folder/none.pem", 'nonsense');
+chmod 0600, "$folder/none.pem";
+$node->append_conf('postgresql.conf', "fraiseql_obs.audit_signing_key_file = '$folder/none.pem'");
+$node->reload;
+$node->wait_for_log(qr/file ".*" has no usable private key/);
+pass('no key in the file');
+
+$node->stop;
+done_testing();
