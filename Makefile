@@ -68,8 +68,8 @@ SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture aud
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 
-# The command line tool
-SCRIPTS = bin/fraiseql-obs
+# The command line tool, and what verifies a dump
+SCRIPTS = bin/fraiseql-obs bin/fraiseql-obs-verify
 
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
@@ -78,6 +78,7 @@ REGRESS = \
 	audit_log \
 	audit_capture \
 	audit_capture_refused \
+	audit_evidence \
 	audit_guard \
 	audit_privileges \
 	audit_read \

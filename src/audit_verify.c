@@ -68,9 +68,10 @@ typedef struct PartSeal
 	MerkleHash	root;
 } PartSeal;
 
-/* What may be wrong with a row, and is told of at most so many */
+/* What may be wrong often, and is told of at most so many times */
 typedef enum RowFault
 {
+	FAULT_ROWS,
 	FAULT_STRAY,
 	FAULT_PERSONAL,
 	FAULT_ERASED,
@@ -81,6 +82,7 @@ typedef enum RowFault
 } RowFault;
 
 static const char *const fault_kinds[N_FAULTS] = {
+	[FAULT_ROWS] = "rows",
 	[FAULT_STRAY] = "stray",
 	[FAULT_PERSONAL] = "personal",
 	[FAULT_ERASED] = "erased",
@@ -540,6 +542,28 @@ scan_rows(Part *part, Relation partition)
 
 /*---- what rows make ----*/
 
+/* Tells that the rows of a seal are not those that it says. */
+static void
+report_seal(Part *part, const PartSeal *seal, int64 n)
+{
+	Finding		finding = {
+		VIOLATION, fault_kinds[FAULT_ROWS], seal->seal_no, part->name,
+		.at = seal->sealed_at
+	};
+
+	if (part->faults[FAULT_ROWS]++ >= MAX_FINDINGS)
+		return;
+	if (n != seal->n)
+		fobs_report(part->verifier, &finding,
+					"seal " INT64_FORMAT " has " INT64_FORMAT " rows, and there are " INT64_FORMAT ": rows were %s",
+					seal->seal_no, seal->n, n,
+					n < seal->n ? "removed" : "added");
+	else
+		fobs_report(part->verifier, &finding,
+					"rows of seal " INT64_FORMAT " were changed: they do not make its root",
+					seal->seal_no);
+}
+
 /* Compares the tree of each seal with what it says. */
 static void
 compare_seals(Part *part)
@@ -548,22 +572,12 @@ compare_seals(Part *part)
 	for (int i = 0; i < part->n_seals; i++)
 	{
 		const PartSeal *seal = &part->seals[i];
-		Finding		finding = {
-			VIOLATION, "rows", seal->seal_no, part->name,.at = seal->sealed_at
-		};
 		MerkleHash	root;
 		int64		n = fobs_leaves_root(part->leaves, i, &root);
 
-		if (n != seal->n)
-			fobs_report(part->verifier, &finding,
-						"seal " INT64_FORMAT " has " INT64_FORMAT " rows, and there are " INT64_FORMAT ": rows were %s",
-						seal->seal_no, seal->n, n,
-						n < seal->n ? "removed" : "added");
-		else if (!seal->has_root ||
-				 memcmp(&root, &seal->root, sizeof(root)) != 0)
-			fobs_report(part->verifier, &finding,
-						"rows of seal " INT64_FORMAT " were changed: they do not make its root",
-						seal->seal_no);
+		if (n != seal->n || !seal->has_root ||
+			memcmp(&root, &seal->root, sizeof(root)) != 0)
+			report_seal(part, seal, n);
 	}
 }
 

@@ -177,6 +177,8 @@ INSERT INTO audit_api VALUES
     ('audit_tree_root', NULL, NULL),
     ('audit_try', NULL, NULL),
     ('audit_uncounted_rows', NULL, NULL),
+    ('audit_verified', NULL, NULL),
+    ('audit_verify', NULL, NULL),
     ('audit_write_tombstone', NULL, NULL),
     ('by_entity', 'entity_type text, entity_id text, "limit" integer = 1000, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
     ('by_operation', 'operation text, "limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
@@ -212,6 +214,7 @@ INSERT INTO audit_api VALUES
     ('silence', 'quiet interval = ''01:00:00'', until timestamptz = now(), lookback interval = ''7 days'', regularity float8 = 0.9, min_hours integer = 48', 'TABLE(operation text, last_at timestamp with time zone, hours_seen bigint, reason text)'),
     ('slow_operations', '"limit" integer = 20, since timestamptz = (now() - ''1 day''::interval), until timestamptz = now(), min_count integer = 20, tenant_id text = NULL', 'TABLE(operation text, n bigint, p50_ms double precision, p95_ms double precision, p99_ms double precision, max_ms double precision, slowest_id bigint)'),
     ('unaudit_table', 'relation regclass', 'void'),
+    ('verify_audit_log', '"from" timestamptz = NULL, until timestamptz = NULL, anchor text = NULL', 'TABLE(severity text, kind text, seal_no bigint, partition text, row_id bigint, at timestamp with time zone, message text)'),
     ('volume_spikes', 'since timestamptz = (now() - ''1 day''::interval), until timestamptz = now(), factor float8 = 5, min_operations integer = 100, lookback_days integer = 14, min_days integer = 5, "limit" integer = 100', 'TABLE(user_id text, n bigint, usual_per_day double precision, reason text)');
 
 -- As above: short names of types, and defaults without their types
