@@ -115,8 +115,11 @@ BEGIN
     INTO gone USING coalesce(since, '-infinity'), coalesce(until, 'infinity');
     IF gone > 0 THEN
         RAISE WARNING USING
-            MESSAGE = format('%s partitions of the period of legal hold %s have been removed before', gone, new_id),
-            DETAIL = 'What has not yet been dropped of them is kept.';
+            MESSAGE = CASE gone WHEN 1
+                THEN format('a partition of the period of legal hold %s has been removed before', new_id)
+                ELSE format('%s partitions of the period of legal hold %s have been removed before', gone, new_id) END,
+            DETAIL = CASE gone WHEN 1 THEN 'What has not yet been dropped of it is kept.'
+                     ELSE 'What has not yet been dropped of them is kept.' END;
     END IF;
     RETURN new_id;
 END

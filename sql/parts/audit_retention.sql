@@ -542,6 +542,9 @@ BEGIN
                         WHERE first_seal <= $1 AND last_seal > $1', tombstones)
         INTO next_upto USING upto;
     END LOOP;
+    -- no further than that of one that has gone
+    EXECUTE format('SELECT max(last_seal) FROM %s WHERE last_seal <= $1', tombstones)
+    INTO upto USING upto;
 
     done := began;
     WHILE done < upto LOOP
