@@ -39,7 +39,6 @@ OBJS = \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
-	src/sha256_x86.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o
@@ -53,9 +52,13 @@ PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 PG_CPPFLAGS += -fvisibility=hidden \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
-# What signs checkpoints is a module of its own, where OpenSSL is.
+# What signs checkpoints is a module of its own, where OpenSSL is.  A server that
+# was built with it has its SHA-256, which is several times as fast if it is not
+# looked up for each hash.
 ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
 MODULES = src/fraiseql_obs_sign
+PG_CPPFLAGS += -DHAVE_LIBCRYPTO
+override SHLIB_LINK += $(shell pkg-config --libs libcrypto)
 src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
 else
 $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))

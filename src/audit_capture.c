@@ -15,7 +15,11 @@
  *
  * Rows become jsonb by to_jsonb(), which may call casts and output functions
  * that users have made.  They run with the rights of who runs the statement;
- * only the append runs with those of the log's owner.
+ * only the append runs with those of the log's owner.  What they make does not
+ * depend on the session: settings that output depends on are pinned.  Columns
+ * whose values the log does not get are NULL before, so that one that is huge,
+ * or no valid jsonb, can be excluded.  Where any other column has no jsonb,
+ * the statement fails.
  *
  * Works without shared_preload_libraries.
  *
@@ -25,6 +29,7 @@
 
 #include "access/detoast.h"
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/cryptohash.h"
@@ -39,6 +44,7 @@
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -69,8 +75,10 @@ typedef struct Capture
 	TupleDesc	descriptor;
 	char	  **arguments;
 	List	   *key;			/* numbers of the primary key's columns */
+	int			tenant;			/* number of the tenant's column, or 0 */
 	bool	   *excluded;		/* by column */
 	bool	   *masked;
+	bool	   *unread;			/* excluded or masked, and not the tenant */
 	Datum		hidden;			/* text[]: names of the excluded columns */
 	Datum		mask;			/* jsonb: masked columns with MASK */
 	FmgrInfo	to_jsonb;
@@ -84,16 +92,52 @@ typedef struct Rows
 	TupleTableSlot *slot;
 } Rows;
 
+/* What the text of a value depends on, as pg_dump has it, and in UTC */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			pinned[] = {
+	{"TimeZone", "UTC"},
+	{"DateStyle", "ISO, MDY"},
+	{"IntervalStyle", "postgres"},
+	{"bytea_output", "hex"},
+	{"extra_float_digits", "1"},
+};
+
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_capture);
 
 /*
- * Marks the columns that an array of names, as text, has.  One that is not
- * there may have been renamed: what is to be hidden would be shown.
+ * The number of a column that audit_table() was told of.  One that is not
+ * there may have been renamed: what is to be hidden would be shown, and what
+ * is a tenant's be nobody's.
  */
+static int
+column_number(Capture *capture, const char *name, const char *purpose)
+{
+	Relation	table = capture->trigger->tg_relation;
+
+	for (int i = 0; i < capture->descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(capture->descriptor, i);
+
+		if (!attribute->attisdropped &&
+			strcmp(NameStr(attribute->attname), name) == 0)
+			return i + 1;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of audited table \"%s\" does not exist",
+					name, RelationGetRelationName(table)),
+			 errdetail("It was to be %s.", purpose),
+			 errhint("Name the columns anew with fraiseql_obs.audit_table().")));
+	return 0;
+}
+
+/* Marks the columns that an array of names, as text, has. */
 static void
 mark_columns(Capture *capture, const char *array, bool *marks)
 {
-	Relation	table = capture->trigger->tg_relation;
 	Datum		names;
 	Datum	   *elements;
 	bool	   *nulls;
@@ -105,25 +149,17 @@ mark_columns(Capture *capture, const char *array, bool *marks)
 					  TYPALIGN_INT, &elements, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
-		char	   *name = TextDatumGetCString(elements[i]);
-		bool		found = false;
+		int			column;
 
-		for (int column = 0; column < capture->descriptor->natts; column++)
-		{
-			Form_pg_attribute attribute = TupleDescAttr(capture->descriptor,
-														column);
-
-			if (!attribute->attisdropped &&
-				strcmp(NameStr(attribute->attname), name) == 0)
-				found = marks[column] = true;
-		}
-		if (!found)
+		if (nulls[i])
 			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("column \"%s\" of audited table \"%s\" does not exist",
-							name, RelationGetRelationName(table)),
-					 errdetail("It was to be left out of the audit log, or masked."),
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("trigger \"%s\" has null for the name of a column",
+							capture->trigger->tg_trigger->tgname),
 					 errhint("Name the columns anew with fraiseql_obs.audit_table().")));
+		column = column_number(capture, TextDatumGetCString(elements[i]),
+							   "left out of the audit log, or masked");
+		marks[column - 1] = true;
 	}
 }
 
@@ -201,11 +237,65 @@ key_columns(Relation relation)
 	return columns;
 }
 
+/* Finds the key, without which no entry of a row could be found. */
+static void
+prepare_key(Capture *capture)
+{
+	Relation	table = capture->trigger->tg_relation;
+	ListCell   *cell;
+
+	capture->key = key_columns(table);
+	if (capture->key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("audited table \"%s\" has lost its primary key",
+						RelationGetRelationName(table)),
+				 errhint("Add a primary key, or end the audit with fraiseql_obs.unaudit_table().")));
+	foreach(cell, capture->key)
+	{
+		int			column = lfirst_int(cell) - 1;
+		Form_pg_attribute attribute = TupleDescAttr(capture->descriptor,
+													column);
+
+		if (capture->excluded[column] || capture->masked[column])
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("column \"%s\" of audited table \"%s\" is in its primary key, and left out of the audit log or masked",
+							NameStr(attribute->attname),
+							RelationGetRelationName(table)),
+					 errdetail("Entries are found by the primary key of their row."),
+					 errhint("Name the columns anew with fraiseql_obs.audit_table().")));
+	}
+}
+
+static void
+prepare_columns(Capture *capture)
+{
+	const char *tenant_column = capture->arguments[TRIGGER_TENANT_COLUMN];
+	int			columns = capture->descriptor->natts;
+
+	capture->excluded = palloc0(columns * sizeof(bool));
+	capture->masked = palloc0(columns * sizeof(bool));
+	capture->unread = palloc0(columns * sizeof(bool));
+	mark_columns(capture, capture->arguments[TRIGGER_EXCLUDE],
+				 capture->excluded);
+	mark_columns(capture, capture->arguments[TRIGGER_MASK], capture->masked);
+	/* columns that are computed when read are not there in triggers */
+	for (int i = 0; i < columns; i++)
+		if (TupleDescAttr(capture->descriptor, i)->attgenerated == 'v')
+			capture->excluded[i] = true;
+	if (tenant_column[0] != '\0')
+		capture->tenant = column_number(capture, tenant_column,
+										"the tenant");
+	for (int i = 0; i < columns; i++)
+		capture->unread[i] = i + 1 != capture->tenant &&
+			(capture->excluded[i] || capture->masked[i]);
+}
+
 static void
 prepare_capture(Capture *capture, FunctionCallInfo fcinfo)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	int			columns = trigger->tg_relation->rd_att->natts;
 
 	capture->function = fcinfo->flinfo->fn_oid;
 	capture->trigger = trigger;
@@ -219,22 +309,8 @@ prepare_capture(Capture *capture, FunctionCallInfo fcinfo)
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		return;
 
-	capture->key = key_columns(trigger->tg_relation);
-	if (capture->key == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("audited table \"%s\" has lost its primary key",
-						RelationGetRelationName(trigger->tg_relation)),
-				 errhint("Add a primary key, or end the audit with fraiseql_obs.unaudit_table().")));
-	capture->excluded = palloc0(columns * sizeof(bool));
-	capture->masked = palloc0(columns * sizeof(bool));
-	mark_columns(capture, capture->arguments[TRIGGER_EXCLUDE],
-				 capture->excluded);
-	mark_columns(capture, capture->arguments[TRIGGER_MASK], capture->masked);
-	/* columns that are computed when read are not there in triggers */
-	for (int i = 0; i < columns; i++)
-		if (TupleDescAttr(capture->descriptor, i)->attgenerated == 'v')
-			capture->excluded[i] = true;
+	prepare_columns(capture);
+	prepare_key(capture);
 	capture->hidden = marked_names(capture, capture->excluded);
 	capture->mask = make_mask(capture);
 	prepare_to_jsonb(capture);
@@ -277,12 +353,21 @@ close_rows(Rows *rows)
 		ExecDropSingleTupleTableSlot(rows->slot);
 }
 
-/* to_jsonb(row) */
+/* to_jsonb(row), of a row that has NULL in the columns we do not need */
 static Datum
 row_document(Capture *capture, TupleTableSlot *row)
 {
+	int			columns = capture->descriptor->natts;
+	bool	   *nulls = palloc(columns * sizeof(bool));
+	HeapTuple	tuple;
+
+	slot_getallattrs(row);
+	for (int i = 0; i < columns; i++)
+		nulls[i] = row->tts_isnull[i] || capture->unread[i];
+	tuple = heap_form_tuple(capture->descriptor, row->tts_values, nulls);
 	return FunctionCall1(&capture->to_jsonb,
-						 ExecFetchSlotHeapTupleDatum(row));
+						 heap_copy_tuple_as_datum(tuple,
+												  capture->descriptor));
 }
 
 /*
@@ -350,6 +435,9 @@ entity_id(Capture *capture, Datum document)
 													lfirst_int(cell) - 1);
 		char	   *value = field_text(document, NameStr(attribute->attname));
 
+		/* no key is NULL, but a JSON null is one */
+		if (value == NULL)
+			value = "null";
 		if (list_length(capture->key) == 1)
 			return bounded_text(value);
 		appendStringInfoString(&id, id.len == 0 ? "[" : ", ");
@@ -424,7 +512,6 @@ static void
 capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 			TupleTableSlot *after)
 {
-	const char *tenant_column = capture->arguments[TRIGGER_TENANT_COLUMN];
 	Operation	operation;
 	Datum		changed;
 	Datum		old_document = (Datum) 0;
@@ -446,9 +533,12 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 	/* whose key changes is known by the old one */
 	subject = before != NULL ? old_document : new_document;
 	fobs_set_value(&operation, ARG_ENTITY_ID, entity_id(capture, subject));
-	if (tenant_column[0] != '\0')
+	if (capture->tenant != 0)
 	{
-		char	   *tenant = field_text(subject, tenant_column);
+		char	   *tenant;
+
+		tenant = field_text(subject,
+							capture->arguments[TRIGGER_TENANT_COLUMN]);
 
 		if (tenant != NULL)
 			fobs_set_value(&operation, ARG_TENANT_ID,
@@ -463,17 +553,46 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 	fobs_audit_append(capture->function, &operation);
 }
 
+/*
+ * Rows are paired by place, which needs as many new rows as old ones.  There
+ * are fewer where a row that was to move to another partition was taken out of
+ * its own, and a trigger has kept it from the other.
+ */
+static void
+check_pairs(Capture *capture)
+{
+	TriggerData *trigger = capture->trigger;
+	int64		n_old;
+	int64		n_new;
+
+	if (trigger->tg_oldtable == NULL || trigger->tg_newtable == NULL)
+		return;
+	n_old = tuplestore_tuple_count(trigger->tg_oldtable);
+	n_new = tuplestore_tuple_count(trigger->tg_newtable);
+	if (n_old != n_new)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot tell which rows of audited table \"%s\" were updated",
+						RelationGetRelationName(trigger->tg_relation)),
+				 errdetail("The statement has %lld old rows and %lld new ones: a trigger has kept rows from the partition that they were to move to.",
+						   (long long) n_old, (long long) n_new),
+				 errhint("Let the BEFORE INSERT trigger of the partition return the row, or delete such rows in a statement of their own.")));
+}
+
 /* Appends an operation for each row of the statement. */
 static void
 capture_rows(Capture *capture, const char *name)
 {
-	Rows	   *old_rows = open_rows(capture, capture->trigger->tg_oldtable);
-	Rows	   *new_rows = open_rows(capture, capture->trigger->tg_newtable);
+	Rows	   *old_rows;
+	Rows	   *new_rows;
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext,
 													  "audit capture row",
 													  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext outer = CurrentMemoryContext;
 
+	check_pairs(capture);
+	old_rows = open_rows(capture, capture->trigger->tg_oldtable);
+	new_rows = open_rows(capture, capture->trigger->tg_newtable);
 	for (;;)
 	{
 		TupleTableSlot *before = next_row(old_rows);
@@ -482,10 +601,6 @@ capture_rows(Capture *capture, const char *name)
 		CHECK_FOR_INTERRUPTS();
 		if (before == NULL && after == NULL)
 			break;
-		if ((old_rows != NULL && before == NULL) ||
-			(new_rows != NULL && after == NULL))
-			elog(ERROR, "transition tables of \"%s\" differ in length",
-				 RelationGetRelationName(capture->trigger->tg_relation));
 		MemoryContextSwitchTo(row_context);
 		capture_row(capture, name, before, after);
 		MemoryContextSwitchTo(outer);
@@ -506,6 +621,21 @@ capture_truncate(Capture *capture)
 	fobs_audit_append(capture->function, &operation);
 }
 
+/* Pins what output depends on, until the nest level that is returned ends. */
+static int
+pin_settings(void)
+{
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(pinned); i++)
+		if (strcmp(GetConfigOption(pinned[i].name, false, false),
+				   pinned[i].value) != 0)
+			(void) set_config_option(pinned[i].name, pinned[i].value,
+									 PGC_USERSET, PGC_S_SESSION,
+									 GUC_ACTION_SAVE, true, 0, false);
+	return level;
+}
+
 /*
  * audit_capture() returns trigger
  *
@@ -516,6 +646,7 @@ fraiseql_obs_audit_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 	Capture		capture = {0};
+	int			level;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
@@ -526,6 +657,7 @@ fraiseql_obs_audit_capture(PG_FUNCTION_ARGS)
 						"audit_capture"),
 				 errhint("Use fraiseql_obs.audit_table().")));
 	prepare_capture(&capture, fcinfo);
+	level = pin_settings();
 	if (TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event))
 		capture_truncate(&capture);
 	else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
@@ -534,5 +666,6 @@ fraiseql_obs_audit_capture(PG_FUNCTION_ARGS)
 		capture_rows(&capture, "update");
 	else
 		capture_rows(&capture, "delete");
+	AtEOXact_GUC(true, level);
 	return PointerGetDatum(NULL);
 }

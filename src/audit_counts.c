@@ -612,8 +612,9 @@ fobs_counts_root(AuditCounts *counts, MerkleHash *root)
 static char *
 table_name(Oid log, const char *name)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(log)),
-									  name);
+	char	   *schema = get_namespace_name(get_rel_namespace(log));
+
+	return quote_qualified_identifier(schema, name);
 }
 
 /* An array of the values of a column, for unnest(). */
@@ -767,14 +768,19 @@ read_count(TupleTableSlot *slot, void *arg)
 	DatumGetTextPP(slot->tts_values[3]);
 
 	for (int set = 0; set < ACTOR_BY_DAY; set++)
-		if (strcmp(sets[set].dimension, dimension) == 0 &&
-			strcmp(sets[set].grain, grain) == 0)
-			find_text_count(counts, set,
-							DatumGetTimestampTz(slot->tts_values[2]),
-							VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result),
-							key ? VARDATA_ANY(key) : NULL,
-							key ? VARSIZE_ANY_EXHDR(key) : 0, key == NULL)->n +=
-				DatumGetInt64(slot->tts_values[5]);
+	{
+		Count	   *count;
+
+		if (strcmp(sets[set].dimension, dimension) != 0 ||
+			strcmp(sets[set].grain, grain) != 0)
+			continue;
+		count = find_text_count(counts, set,
+								DatumGetTimestampTz(slot->tts_values[2]),
+								VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result),
+								key ? VARDATA_ANY(key) : NULL,
+								key ? VARSIZE_ANY_EXHDR(key) : 0, key == NULL);
+		count->n += DatumGetInt64(slot->tts_values[5]);
+	}
 }
 
 static void
@@ -792,8 +798,8 @@ read_actor_day(TupleTableSlot *slot, void *arg)
 }
 
 /*
- * Adds what the rollups have of a period of whole days.  The lists of dimensions
- * and grains are there for the table's index.
+ * Adds what the rollups have of a period of whole days.  The lists of
+ * dimensions and grains are there for the table's index.
  */
 void
 fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,

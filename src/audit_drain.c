@@ -4,8 +4,8 @@
  *	  From the ring of operations that were rolled back to rows of the log.
  *
  * audit_drain_ring() takes a batch of filled slots of its database, writes a
- * row for each through the door (audit_log.c), and declares what was lost.  All
- * of it belongs to the caller's transaction: the slots are freed when that
+ * row for each through the door (audit_log.c), and declares what was lost.
+ * All of it belongs to the caller's transaction: the slots are freed when that
  * commits, and wait for the next one if it fails.
  *
  * A row has what was logged, and besides: result, SQLSTATE and the condition's
@@ -16,7 +16,8 @@
  *
  * If the log's table does not take a row, for a constraint that somebody has
  * added to it, the row is counted as lost, or nothing would ever be written
- * again.  Any other error ends the transaction, and everything stays as it was.
+ * again.  Any other error ends the transaction, and everything stays as it
+ * was.
  *
  *-------------------------------------------------------------------------
  */
@@ -70,7 +71,8 @@ failed_result(const FobsRingSlot *slot)
 	{
 		case ERRCODE_LOCK_NOT_AVAILABLE:
 		case ERRCODE_IDLE_IN_TRANSACTION_SESSION_TIMEOUT:
-		case MAKE_SQLSTATE('2', '5', 'P', '0', '4'):	/* transaction_timeout */
+			/* transaction_timeout */
+		case MAKE_SQLSTATE('2', '5', 'P', '0', '4'):
 			return FOBS_RESULT_TIMEOUT;
 		case ERRCODE_QUERY_CANCELED:
 			return slot->timed_out ? FOBS_RESULT_TIMEOUT : FOBS_RESULT_FAILURE;
@@ -127,13 +129,13 @@ complete_statement(Operation *operation, const FobsRingSlot *slot)
 
 	for (int i = 0; i < N_ARGUMENTS; i++)
 	{
+		Datum	   *value = &operation->values[i];
+
+		if (operation->nulls[i])
+			continue;
 		if (i == ARG_OPERATION || i == ARG_USER_ID || i == ARG_TENANT_ID ||
 			i == ARG_REQUEST_ID || i == ARG_APPLICATION_NAME)
-		{
-			if (!operation->nulls[i])
-				operation->values[i] =
-					fobs_label_datum(TextDatumGetCString(operation->values[i]));
-		}
+			*value = fobs_label_datum(TextDatumGetCString(*value));
 	}
 	set_text(operation, ARG_DB_ROLE, role != NULL ? role :
 			 psprintf("unknown (OID=%u)", slot->role));
@@ -359,8 +361,8 @@ fraiseql_obs_audit_forget_dropped_databases(PG_FUNCTION_ARGS)
 /*
  * audit_claim_start() returns timestamptz
  *
- * Since when this server logs in this database, if it is on this transaction to
- * write an entry about its start, else NULL.
+ * Since when this server logs in this database, if it is on this transaction
+ * to write an entry about its start, else NULL.
  */
 Datum
 fraiseql_obs_audit_claim_start(PG_FUNCTION_ARGS)

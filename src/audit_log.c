@@ -48,6 +48,7 @@
 #include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
+#include "label.h"
 
 #define SALT_SIZE		16
 
@@ -212,19 +213,35 @@ prepare_insert(void)
 }
 
 /*
- * What the request context says where the caller says nothing.  It is cut,
- * not refused, where it is too long: whoever set it may be far away.
+ * Text that was never checked for the database's encoding, as that of settings
+ * which came with the connection and of roles' names, as it can be stored: of
+ * what is not valid U+FFFD, or what stands for it, is left.  It is cut, not
+ * refused, where it is too long: whoever set it may be far away.
  */
+static Datum
+valid_text(const char *value)
+{
+	char		label[AUDIT_MAX_TEXT + 1];
+	int			length = strlen(value);
+
+	if (!pg_verify_mbstr(GetDatabaseEncoding(), value, length, true))
+	{
+		fobs_label_prepare();
+		(void) fobs_label_copy(label, sizeof(label), value, length);
+		value = fobs_label_to_server(label);
+		length = strlen(value);
+	}
+	length = pg_mbcliplen(value, length, AUDIT_MAX_TEXT);
+	return PointerGetDatum(cstring_to_text_with_len(value, length));
+}
+
+/* What the request context says where the caller says nothing. */
 static void
 default_text(Operation *operation, Argument argument, const char *value)
 {
-	int			length;
-
 	if (!operation->nulls[argument] || value == NULL || value[0] == '\0')
 		return;
-	length = pg_mbcliplen(value, strlen(value), AUDIT_MAX_TEXT);
-	fobs_set_value(operation, argument,
-				   PointerGetDatum(cstring_to_text_with_len(value, length)));
+	fobs_set_value(operation, argument, valid_text(value));
 }
 
 static void
@@ -292,6 +309,8 @@ check_result(Operation *operation)
 static void
 check_numbers(const Operation *operation)
 {
+	TimestampTz occurred_at;
+
 	if (!operation->nulls[ARG_DURATION_MS] &&
 		!(DatumGetFloat8(operation->values[ARG_DURATION_MS]) >= 0 &&
 		  !isinf(DatumGetFloat8(operation->values[ARG_DURATION_MS]))))
@@ -299,8 +318,9 @@ check_numbers(const Operation *operation)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"duration_ms\" of an audit log entry must be a number of milliseconds"),
 				 errhint("Leave it out where nothing was measured.")));
+	occurred_at = DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT]);
 	if (!operation->nulls[ARG_OCCURRED_AT] &&
-		TIMESTAMP_NOT_FINITE(DatumGetTimestampTz(operation->values[ARG_OCCURRED_AT])))
+		TIMESTAMP_NOT_FINITE(occurred_at))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"occurred_at\" of an audit log entry must not be infinite"),
@@ -344,8 +364,10 @@ set_digest(Operation *operation)
 
 	for (int i = 0; i < lengthof(personal); i++)
 	{
-		row.values[personal[i].column] = operation->values[personal[i].argument];
-		row.nulls[personal[i].column] = operation->nulls[personal[i].argument];
+		Argument	argument = personal[i].argument;
+
+		row.values[personal[i].column] = operation->values[argument];
+		row.nulls[personal[i].column] = operation->nulls[argument];
 	}
 	row.values[AUDIT_PERSONAL_SALT] = PointerGetDatum(salt);
 	fobs_audit_personal_digest(&row, &hash);
@@ -359,6 +381,7 @@ set_digest(Operation *operation)
 static void
 stamp_operation(Operation *operation)
 {
+	PreventCommandDuringRecovery("log_operation()");
 	/* the rollups rely on it that a transaction is older than its rows */
 	(void) GetTopTransactionId();
 	fobs_audit_ring_attach();
@@ -384,7 +407,7 @@ complete_operation(Operation *operation)
 	operation->nulls[ARG_CLIENT_ADDR] = true;
 	if (!address->isnull)
 		fobs_set_value(operation, ARG_CLIENT_ADDR, value);
-	fobs_set_value(operation, ARG_DB_ROLE, CStringGetTextDatum(db_role));
+	fobs_set_value(operation, ARG_DB_ROLE, valid_text(db_role));
 	fobs_set_value(operation, ARG_APPLICATION_NAME,
 				   CStringGetTextDatum(application_name));
 

@@ -70,7 +70,7 @@ static const Argument documents[] = {
 /* What stands for a document that does not fit, at most, with its header */
 #define MARK_SIZE		64
 
-/* What is left for texts, all together, so that the rest has room in any case */
+/* What is left for texts, all together, so that the rest has room always */
 #define TEXTS_SIZE \
 	(FOBS_PAYLOAD_SIZE - 2 * (HEADER_SIZE + 8) - (HEADER_SIZE + 32) - \
 	 3 * MARK_SIZE)
@@ -229,7 +229,7 @@ fobs_payload_add(FobsPayload *payload, Argument argument, const void *bytes,
 void
 fobs_payload_add_number(FobsPayload *payload, Argument argument, Datum value)
 {
-	int64		number = DatumGetInt64(value);	/* the bits, if it is a float8 */
+	int64		number = DatumGetInt64(value);	/* bits, if it is a float8 */
 
 	fobs_payload_add(payload, argument, &number, sizeof(number));
 }

@@ -24,16 +24,16 @@
  * to stop.  Committing frees all of them, for what is taken has become a row.
  * Rolling back fills what was reserved and gives back what was taken, and so
  * each operation becomes a row once, though several drain at the same time or
- * one of them fails.  A process that exits rolls back before; if one is killed,
- * the server starts shared memory anew, and all is lost: audit_announce_start()
- * says so in the log.
+ * one of them fails.  A process that exits rolls back before; if one is
+ * killed, the server starts shared memory anew, and all is lost:
+ * audit_announce_start() says so in the log.
  *
  * PREPARE TRANSACTION leaves the operations of a transaction to be prepared
  * slots; whoever drains looks what has become of it.
  *
  * Where no slot is free, audit_on_failure says what happens.  What is then
- * rolled back without an entry is counted, by cause, for the metrics and, until
- * an entry in the log of the database declares it, for that.
+ * rolled back without an entry is counted, by cause, for the metrics and,
+ * until an entry in the log of the database declares it, for that.
  *
  * With audit_failures on, a statement that fails in a transaction that has
  * logged nothing fills a slot, too, when its error is sent to the client.
@@ -444,8 +444,8 @@ wait_for_free(void)
 	ConditionVariablePrepareToSleep(&shared->freed);
 	while ((slot = pop_free()) == NULL)
 	{
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-														   deadline);
+		TimestampTz now = GetCurrentTimestamp();
+		long		left = TimestampDifferenceMilliseconds(now, deadline);
 
 		if (left <= 0)
 			break;
@@ -700,7 +700,8 @@ add_client_address(FobsPayload *payload)
 	{
 		bytes[0] = PGSQL_AF_INET;
 		bytes[1] = 32;
-		memcpy(bytes + 2, &((const struct sockaddr_in *) address)->sin_addr, 4);
+		memcpy(bytes + 2,
+			   &((const struct sockaddr_in *) address)->sin_addr, 4);
 		fobs_payload_add(payload, ARG_CLIENT_ADDR, bytes, 2 + 4);
 	}
 	else if (address->sa_family == AF_INET6)
@@ -895,9 +896,9 @@ list_filled(Candidate *candidates)
 }
 
 /*
- * Takes the oldest filled slots of our database, at most max; returns how many.
- * They are freed when the transaction commits, and are filled as before if it
- * is rolled back.
+ * Takes the oldest filled slots of our database, at most max; returns how
+ * many. They are freed when the transaction commits, and are filled as before
+ * if it is rolled back.
  */
 int
 fobs_audit_ring_take(FobsRingSlot **slots, int max)

@@ -14,8 +14,8 @@
  * sort, counts into the rollups.  What is written of it besides the rollups is
  * SQL's, see audit_seals.sql.
  *
- * The batch is found by the BRIN index on xact.  New pages are in such an index
- * only once it has summarized them, and VACUUM may be long in coming, so
+ * The batch is found by the BRIN index on xact.  New pages are in such an
+ * index only once it has summarized them, and VACUUM may be long in coming, so
  * whoever seals does that, range by range as they become full.
  *
  *-------------------------------------------------------------------------
@@ -180,9 +180,9 @@ static void
 read_batch(Batch *batch, Oid partition)
 {
 	AuditQuery	query = {.new_snapshot = true,.row = add_row,.arg = batch};
-	char	   *name =
-	quote_qualified_identifier(get_namespace_name(get_rel_namespace(partition)),
-							   get_rel_name(partition));
+	char	   *schema = get_namespace_name(get_rel_namespace(partition));
+	const char *name = quote_qualified_identifier(schema,
+												  get_rel_name(partition));
 
 	if (batch->since == NULL || batch->baseline)
 		query.text = psprintf("SELECT * FROM ONLY %s", name);
@@ -290,8 +290,8 @@ describe_batch(Batch *batch, Oid log, TupleDesc tupdesc)
 }
 
 /*
- * audit_seal_rows(log, partition, baseline, after_id, until_id, seen_id, since,
- *				   snapshot)
+ * audit_seal_rows(log, partition, baseline, after_id, until_id, seen_id,
+ *				   since, snapshot)
  *
  * What a seal of a partition's rows says of them; adds them to the rollups.
  * Of ids after after_id (up to until_id) the rows are those that are visible

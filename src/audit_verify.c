@@ -13,8 +13,8 @@
  *
  * Reads with the rights of the log's owner and past row security, by the
  * snapshot of the query that calls; changes nothing, so it works on a standby.
- * What it has in memory: the seals of one partition, leaves up to work_mem, and
- * counts up to hash_mem.
+ * What it has in memory: the seals of one partition, leaves up to work_mem,
+ * and counts up to hash_mem.
  *
  *-------------------------------------------------------------------------
  */
@@ -99,7 +99,7 @@ typedef struct Part
 	TimestampTz from;
 	TimestampTz to;
 	MemoryContext context;
-	PartSeal   *seals;			/* in order; those of an incarnation in a row */
+	PartSeal   *seals;			/* in order, incarnation by incarnation */
 	int			n_seals;
 	int			last_found;		/* the next row is likely there */
 	AuditLeaves *leaves;
@@ -122,11 +122,13 @@ fobs_report(Verifier *verifier, const Finding *finding, const char *format,...)
 	bool		nulls[7] = {0};
 	char		message[1024];
 	va_list		args;
+	int			length;
 
 	va_start(args, format);
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
-	message[pg_mbcliplen(message, strlen(message), sizeof(message) - 1)] = '\0';
+	length = pg_mbcliplen(message, strlen(message), sizeof(message) - 1);
+	message[length] = '\0';
 
 	values[0] = CStringGetTextDatum(finding->severity);
 	values[1] = CStringGetTextDatum(finding->kind);
@@ -147,8 +149,9 @@ fobs_report(Verifier *verifier, const Finding *finding, const char *format,...)
 char *
 fobs_beside(Verifier *verifier, const char *name)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(verifier->log)),
-									  name);
+	char	   *schema = get_namespace_name(get_rel_namespace(verifier->log));
+
+	return quote_qualified_identifier(schema, name);
 }
 
 bool
@@ -246,7 +249,8 @@ read_part_seals(Part *part)
 	query.text = psprintf("SELECT seal_no, incarnation, kind, sealed_at, since_at, since, snapshot, n, root "
 						  "FROM %s WHERE range_from = $1 ORDER BY seal_no",
 						  fobs_beside(part->verifier, "fraiseql_audit_seals"));
-	fobs_audit_add_arg(&query, TIMESTAMPTZOID, TimestampTzGetDatum(part->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(part->from));
 	fobs_audit_run_query(&query);
 }
 
@@ -329,8 +333,8 @@ find_seal(Part *part, int64 id, uint64 xact)
 /*---- rows ----*/
 
 /*
- * The time before which a row cannot have been created, because its transaction
- * had not begun: that of a seal that had been made.
+ * The time before which a row cannot have been created, because its
+ * transaction had not begun: that of a seal that had been made.
  */
 static TimestampTz
 earliest_time(Part *part, int found, uint64 xact)
@@ -343,7 +347,7 @@ earliest_time(Part *part, int found, uint64 xact)
 		return DT_NOBEGIN;
 	if (seal->since->xmax <= xact)
 		return seal->since_at;
-	/* it ran when that one was made: the last one before it of this partition */
+	/* it ran when that was made: the last one before of this partition */
 	while (low < high)
 	{
 		int			middle = low + (high - low) / 2;
@@ -751,6 +755,34 @@ check_tombstone(TupleTableSlot *slot, void *arg)
 					"what was recorded of a partition when it was removed is not what its seals say");
 }
 
+/* What is wrong with it besides */
+static void
+report_tombstone(TupleTableSlot *slot, void *arg)
+{
+	Finding		finding = {
+		VIOLATION, "tombstone",.at = DatumGetTimestampTz(slot->tts_values[0])
+	};
+
+	fobs_report(arg, &finding, "%s",
+				TextDatumGetCString(slot->tts_values[1]));
+}
+
+static void
+check_tombstones(Verifier *verifier)
+{
+	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
+
+	query.text = psprintf("SELECT * FROM %s($1, $2, $3) ORDER BY range_from",
+						  quote_qualified_identifier(verifier->functions,
+													 "audit_check_tombstones"));
+	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->until));
+	fobs_audit_run_query(&query);
+}
+
 static void
 check_removed(Verifier *verifier)
 {
@@ -761,6 +793,7 @@ check_removed(Verifier *verifier)
 		query.text = psprintf("SELECT range_from, range_to, n, root FROM %s ORDER BY range_from",
 							  fobs_beside(verifier, "fraiseql_audit_partitions"));
 		fobs_audit_run_query(&query);
+		check_tombstones(verifier);
 	}
 	for (int i = 0; i < verifier->n_ranges; i++)
 	{
@@ -810,7 +843,8 @@ verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 }
 
 /*
- * audit_verify(log regclass, from, until, origin uuid, size bigint, root bytea)
+ * audit_verify(log regclass, from, until, origin uuid, size bigint,
+ *				root bytea)
  *
  * Findings of the seals and of the partitions of a time; the last three are an
  * anchor's, or null.
@@ -818,9 +852,10 @@ verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 Datum
 fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 {
+	Oid			schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	Verifier	verifier = {
 		.result = (ReturnSetInfo *) fcinfo->resultinfo,
-		.functions = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid)),
+		.functions = get_namespace_name(schema),
 		.log = PG_GETARG_OID(0),
 		.from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1),
 		.until = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2)

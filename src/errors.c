@@ -263,8 +263,8 @@ fobs_errors_install(void (*on_send) (int sqlstate))
 }
 
 /*
- * The callback of errors that are raised.  Notices and warnings come here, too.
- * It tells them by their class, because nobody tells their level.
+ * The callback of errors that are raised.  Notices and warnings come here,
+ * too. It tells them by their class, because nobody tells their level.
  */
 static void
 note_error(void *arg)

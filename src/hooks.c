@@ -989,9 +989,9 @@ fobs_ExecutorEnd(QueryDesc *queryDesc)
 }
 
 /*
- * Has the audit log know of a statement that has failed, if the application has
- * named its operation.  What is refused in an aborted transaction is no failure
- * of its own, nor is what ends a session that is idle.
+ * Has the audit log know of a statement that has failed, if the application
+ * has named its operation.  What is refused in an aborted transaction is no
+ * failure of its own, nor is what ends a session that is idle.
  */
 static void
 audit_failure(int sqlstate)
@@ -1149,8 +1149,8 @@ call_ProcessUtility_suppressed(PROCESS_UTILITY_PARAMS)
 }
 
 /*
- * Transaction control is not counted, but tells the audit log's operations what
- * becomes of them.
+ * Transaction control is not counted, but tells the audit log's operations
+ * what becomes of them.
  */
 static void
 call_transaction_control(PROCESS_UTILITY_PARAMS)

@@ -35,7 +35,7 @@ BEGIN
         @extschema@.audit_removable_partitions,
         @extschema@.audit_results_of, @extschema@.audit_rolled_up_results,
         @extschema@.audit_check_partition, @extschema@.audit_verify_partition,
-        @extschema@.audit_collapse_seals,
+        @extschema@.audit_collapse_seals, @extschema@.audit_check_tombstones,
         @extschema@.audit_write_tombstone,
         @extschema@.audit_close_partition, @extschema@.audit_do_audit_close_partition,
         @extschema@.audit_drop_partition, @extschema@.audit_do_audit_drop_partition,

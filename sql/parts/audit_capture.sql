@@ -24,6 +24,10 @@ DECLARE
     wrong text;
 BEGIN
     SELECT * INTO class FROM pg_class WHERE oid = relation;
+    IF NOT FOUND THEN
+        RAISE undefined_table USING
+            MESSAGE = format('relation with OID %s does not exist', relation::oid);
+    END IF;
     wrong := CASE
         WHEN class.relnamespace IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
             THEN 'system catalogs'
@@ -32,6 +36,9 @@ BEGIN
         WHEN class.relkind NOT IN ('r', 'p') THEN 'relations of this kind'
         WHEN class.relpersistence = 't' THEN 'temporary tables'
         WHEN class.relispartition THEN 'partitions'
+        -- a statement on one fires no trigger of the other
+        WHEN class.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits WHERE relation IN (inhrelid, inhparent))
+            THEN 'tables with parents or children by INHERITS'
         WHEN class.relname LIKE 'fraiseql\_audit\_%' AND class.relnamespace =
              (SELECT relnamespace FROM pg_class WHERE oid = @extschema@.audit_log())
             THEN 'tables of the audit log' END;
@@ -41,6 +48,7 @@ BEGIN
             DETAIL = format('It is one of the %s, whose rows cannot be captured.', wrong),
             HINT = CASE wrong WHEN 'partitions' THEN 'Audit the partitioned table.'
                               WHEN 'views' THEN 'Audit the tables below the view.'
+                              WHEN 'tables with parents or children by INHERITS' THEN 'Partition the table, or end the inheritance with ALTER TABLE ... NO INHERIT.'
                               ELSE 'Audit an ordinary or a partitioned table.' END;
     END IF;
     IF NOT pg_has_role(class.relowner, 'USAGE') THEN

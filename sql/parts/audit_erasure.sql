@@ -99,6 +99,7 @@ RETURNS jsonb
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
@@ -277,6 +278,10 @@ BEGIN
     EXECUTE format('INSERT INTO %s (row_id, event_id) SELECT id, $2 FROM unnest($1) id',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_erasures'))
     USING ids, event_id;
+    EXECUTE format('UPDATE %s SET rollup_event_id = $1, rollup_event_at = clock_timestamp()
+                    WHERE range_from IN (SELECT key::timestamptz FROM jsonb_object_keys($2) key)',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+    USING event_id, roots;
     RETURN cardinality(ids);
 END
 $$;

@@ -296,7 +296,11 @@ BEGIN
             (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.',
         CASE WHEN partial THEN
             'The period begins or ends within a UTC day whose rows have been removed: that part of the day is not counted by entity type, tenant and user.' END,
-        'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.',
+        CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
+            'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
+        ELSE
+            'Operations whose transaction rolled back are in the log, but for those that entries audit.lost and audit.start declare to be missing.'
+        END,
         'Queries on the audit log''s tables that do not go through this report are not recorded.'], NULL);
     IF NOT limited THEN
         EXECUTE format('SELECT refreshed_at FROM %s',
@@ -396,7 +400,7 @@ BEGIN
             @extschema@.audit_days_without_record(log, since, until, removed), partial),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
-            'reason', 'This release keeps no seals to verify the rows against.'))
+            'reason', 'A report does not verify seals: verify_audit_log() does.'))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;

@@ -52,14 +52,16 @@ BEGIN
             name name NOT NULL,
             n bigint NOT NULL,
             results jsonb NOT NULL,
-            rollup_root bytea NOT NULL,
             root bytea NOT NULL,
             first_seal bigint,
             last_seal bigint,
             removed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             removed_by text NOT NULL,
             reason text NOT NULL,
-            event_id bigint NOT NULL)
+            event_id bigint NOT NULL,
+            rollup_root bytea NOT NULL,
+            rollup_event_id bigint NOT NULL,
+            rollup_event_at timestamptz NOT NULL DEFAULT clock_timestamp())
         $table$, partitions);
     EXECUTE format('COMMENT ON TABLE %s IS %L', partitions,
                    'Audit log: partitions that have been removed, and what they had');
@@ -361,16 +363,58 @@ BEGIN
             'rollup_root', encode(rollup_root, 'hex'), 'root', encode(seals.root, 'hex'),
             'first_seal', seals.first, 'last_seal', seals.last));
     EXECUTE format(
-        'INSERT INTO %s (range_from, range_to, name, n, results, rollup_root, root,
-                         first_seal, last_seal, removed_by, reason, event_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, session_user, $10, $11)',
+        'INSERT INTO %s (range_from, range_to, name, n, results, root, first_seal, last_seal,
+                         removed_by, reason, event_id, rollup_root, rollup_event_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, session_user, $9, $10, $11, $10)',
         @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
-    USING range_from, range_to, name, n, results, rollup_root, seals.root,
-          seals.first, seals.last, reason, event_id;
+    USING range_from, range_to, name, n, results, seals.root, seals.first, seals.last,
+          reason, event_id, rollup_root;
 END
 $$;
 COMMENT ON FUNCTION audit_write_tombstone(regclass, regclass, timestamptz, timestamptz, jsonb, text) IS
 'Records that a partition of the audit log is removed, beside the log and in it';
+
+-- The rollups still have of partitions that have gone what the event says that
+-- recorded it, of the removal or of a later erasure, as long as that is there.
+CREATE FUNCTION audit_check_tombstones(log regclass, since timestamptz, until timestamptz)
+RETURNS TABLE (range_from timestamptz, message text)
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($query$
+        WITH tombstones AS MATERIALIZED (
+            SELECT * FROM %1$s WHERE range_to > $2 AND range_from < $3),
+        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1))
+        SELECT range_from, 'rollups do not have of a partition what they had when it was removed'
+        FROM tombstones
+        WHERE rollup_root <> @extschema@.audit_rollup_root($1, range_from, range_to)
+        UNION ALL
+        SELECT range_from, 'the entry that records the removal of a partition is missing, or says something else'
+        FROM tombstones t
+        WHERE EXISTS (SELECT FROM parts WHERE removed_at >= parts.range_from AND removed_at < parts.range_to)
+          AND NOT EXISTS (
+              SELECT FROM %2$s e
+              WHERE e.created_at > removed_at - interval '1 hour' AND e.created_at <= removed_at
+                AND e.id = event_id AND operation = 'audit.partition_removed' AND entity_id = name
+                AND details->'results' = results AND details->>'root' = encode(root, 'hex'))
+        UNION ALL
+        SELECT range_from, 'the entry that records what rollups have of a removed partition is missing, or says something else'
+        FROM tombstones t
+        WHERE EXISTS (SELECT FROM parts WHERE rollup_event_at >= parts.range_from AND rollup_event_at < parts.range_to)
+          AND NOT EXISTS (
+              SELECT FROM %2$s e
+              WHERE e.created_at > rollup_event_at - interval '1 hour' AND e.created_at <= rollup_event_at
+                AND e.id = rollup_event_id AND operation IN ('audit.partition_removed', 'audit.erased')
+                AND encode(rollup_root, 'hex') IN (details->>'rollup_root', details->'rollups'->>range_from::text))
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'), log)
+    USING log, since, until;
+END
+$$;
+COMMENT ON FUNCTION audit_check_tombstones(regclass, timestamptz, timestamptz) IS
+'What is wrong with the records of removed partitions of a time';
 
 CREATE FUNCTION audit_close_partition(range_from timestamptz)
 RETURNS text

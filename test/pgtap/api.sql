@@ -52,6 +52,7 @@ INSERT INTO audit_api VALUES
     ('audit_check_period', NULL, NULL),
     ('audit_check_table', NULL, NULL),
     ('audit_check_thresholds', NULL, NULL),
+    ('audit_check_tombstones', NULL, NULL),
     ('audit_check_window', NULL, NULL),
     ('audit_checkpoint', '', 'text'),
     ('audit_claim_start', NULL, NULL),

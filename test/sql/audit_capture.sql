@@ -138,3 +138,41 @@ FROM pg_temp.captured();
 DROP TABLE capture_large;
 DROP TABLE capture_customer;
 DROP ROLE regress_capture_user;
+
+-- a key that is JSON's null
+CREATE TABLE capture_json (id jsonb PRIMARY KEY);
+SELECT fraiseql_obs.audit_table('capture_json');
+INSERT INTO capture_json VALUES ('null');
+SELECT * FROM pg_temp.captured();
+CREATE TABLE capture_json_two (id jsonb, n integer, PRIMARY KEY (id, n));
+SELECT fraiseql_obs.audit_table('capture_json_two');
+INSERT INTO capture_json_two VALUES ('null', 1);
+SELECT * FROM pg_temp.captured();
+
+-- what has no jsonb can be left out; it may be whose the row is
+CREATE TABLE capture_odd (id integer PRIMARY KEY, odd json, other json, org text);
+SELECT fraiseql_obs.audit_table('capture_odd', exclude => '{odd,org}', mask => '{other}', tenant_column => 'org');
+INSERT INTO capture_odd VALUES (1, '{"a": "\u0000"}', '1e400000', 'acme');
+SELECT * FROM pg_temp.captured();
+SELECT tenant_id FROM fraiseql_obs.by_entity('capture_odd', '1', 1);
+UPDATE capture_odd SET other = '1e500000';
+SELECT * FROM pg_temp.captured();
+
+-- the same whatever the session's settings are
+CREATE TABLE capture_time (at timestamptz, d date, i interval, b bytea, f float8, PRIMARY KEY (at, i, b));
+SELECT fraiseql_obs.audit_table('capture_time');
+INSERT INTO capture_time VALUES ('2026-01-01 00:00Z', '2026-01-02', '1 day 02:03', 'a', 0.1::float8 + 0.2);
+SET timezone = 'Asia/Tokyo';
+SET datestyle = 'German';
+SET intervalstyle = 'iso_8601';
+SET bytea_output = 'escape';
+SET extra_float_digits = 0;
+DELETE FROM capture_time;
+SHOW timezone;
+RESET timezone;
+RESET datestyle;
+RESET intervalstyle;
+RESET bytea_output;
+RESET extra_float_digits;
+SELECT * FROM pg_temp.captured();
+DROP TABLE capture_json, capture_json_two, capture_odd, capture_time;

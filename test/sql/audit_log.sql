@@ -102,3 +102,11 @@ INSERT INTO fraiseql_audit.fraiseql_audit_log (operation) VALUES ('forged');
 SELECT operation, data ->> 'user_id' AS user_id, data ? 'id' AS id,
        data ? 'personal_salt' AS salt
 FROM fraiseql_audit.v_audit_log ORDER BY created_at DESC, v_audit_log.id DESC LIMIT 2;
+
+-- what came with the connection was checked by nobody, and can be dumped
+\set database 'dbname=' :DBNAME
+\setenv PGOPTIONS '-c app.user_id=a\377b -c fraiseql_obs.request_id=\303'
+\c -reuse-previous=off :database
+SELECT fraiseql_obs.log_operation('read') > 0 AS logged;
+SELECT user_id, request_id, convert_from(convert_to(user_id, 'UTF8'), 'UTF8') = user_id AS valid
+FROM fraiseql_obs.recent_operations(1);

@@ -309,6 +309,13 @@ $primary->reload;
 $primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
 	'on');
 
+# An audit log has metrics once it is used.
+unlike(export($primary, 'prometheus'), qr/audit/, 'no audit log');
+$primary->safe_psql('postgres', 'SELECT fraiseql_obs.create_audit_log()');
+$primary->safe_psql('postgres', "SELECT fraiseql_obs.log_operation('update')");
+is(metric($primary, 'fraiseql_obs_audit_events_total{result="success"}'),
+	1, 'an entry of an audit log');
+
 # A standby has more to tell, and so has its primary.
 $primary->backup('b');
 my $standby = PostgreSQL::Test::Cluster->new('standby');

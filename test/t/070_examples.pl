@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = start_node('examples');
+my $node = start_node('examples', 'fraiseql_obs.audit_guard = off');
 my $examples = "$FindBin::RealBin/../../examples";
 my $folder = PostgreSQL::Test::Utils::tempdir;
 

@@ -165,5 +165,22 @@ is( $node->safe_psql('postgres', q(
 		WHERE name = 'fraiseql_obs_audit_lost_total' AND value > 0)),
 	'database_dropped|7', 'counted as lost');
 
+# rows that the table does not take are lost, the others are not
+$node->safe_psql('app', 'SELECT fraiseql_obs.audit_drain_ring()');
+is( $node->safe_psql('app', q(
+	ALTER TABLE fraiseql_audit.fraiseql_audit_log ADD CONSTRAINT picky CHECK (entity_id <> 'bad');
+	BEGIN;
+	DO $$ BEGIN PERFORM fraiseql_obs.log_operation('picky', entity_id => 'good 1'); END $$;
+	SAVEPOINT s;
+	DO $$ BEGIN PERFORM fraiseql_obs.log_operation('picky', entity_id => 'bad'); EXCEPTION WHEN check_violation THEN END $$;
+	ROLLBACK TO s;
+	DO $$ BEGIN PERFORM fraiseql_obs.log_operation('picky', entity_id => 'good 2'); END $$;
+	ROLLBACK;
+	SELECT fraiseql_obs.audit_drain_ring();
+	SELECT fraiseql_obs.audit_drain_ring();
+	SELECT operation, entity_id, details->'lost' FROM fraiseql_obs.recent_operations(3) ORDER BY id)),
+	"2\n0\npicky|good 1|\npicky|good 2|\naudit.lost||{\"rejected\": 1}",
+	'what the table does not take is declared as lost');
+
 $node->stop;
 done_testing();
