@@ -755,6 +755,34 @@ check_tombstone(TupleTableSlot *slot, void *arg)
 					"what was recorded of a partition when it was removed is not what its seals say");
 }
 
+/* What is wrong with it besides */
+static void
+report_tombstone(TupleTableSlot *slot, void *arg)
+{
+	Finding		finding = {
+		VIOLATION, "tombstone",.at = DatumGetTimestampTz(slot->tts_values[0])
+	};
+
+	fobs_report(arg, &finding, "%s",
+				TextDatumGetCString(slot->tts_values[1]));
+}
+
+static void
+check_tombstones(Verifier *verifier)
+{
+	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
+
+	query.text = psprintf("SELECT * FROM %s($1, $2, $3) ORDER BY range_from",
+						  quote_qualified_identifier(verifier->functions,
+													 "audit_check_tombstones"));
+	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->until));
+	fobs_audit_run_query(&query);
+}
+
 static void
 check_removed(Verifier *verifier)
 {
@@ -765,6 +793,7 @@ check_removed(Verifier *verifier)
 		query.text = psprintf("SELECT range_from, range_to, n, root FROM %s ORDER BY range_from",
 							  fobs_beside(verifier, "fraiseql_audit_partitions"));
 		fobs_audit_run_query(&query);
+		check_tombstones(verifier);
 	}
 	for (int i = 0; i < verifier->n_ranges; i++)
 	{

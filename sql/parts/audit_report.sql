@@ -156,14 +156,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted integer := @extschema@.audit_profile_days(profile);
-    retention interval := (current_setting('fraiseql_obs.audit_log_retention', true))::interval;
+    settings jsonb := @extschema@.audit_retention_settings(log);
+    retention interval := settings->>'effective';
     bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
     oldest timestamptz;
 BEGIN
-    -- the log's own, before what is set for all
-    EXECUTE format('SELECT coalesce(retention, $1, ''90 days'') FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO retention USING retention;
     -- partition by partition, which costs no plan for all
     FOR i IN REVERSE cardinality(bounds) .. 1 LOOP
         EXECUTE format('SELECT min(created_at) FROM %s WHERE created_at >= $1 AND created_at < $2', log)
@@ -174,13 +171,109 @@ BEGIN
         'days', floor(extract(epoch FROM retention) / 86400),
         'profile_minimum_days', wanted,
         'meets_profile', extract(epoch FROM retention) >= wanted * 86400.0,
-        'oldest_entry', oldest);
+        'oldest_entry', oldest, 'settings', settings - 'effective');
 END
 $$;
 COMMENT ON FUNCTION audit_retention(regclass, text) IS
 'The part of a compliance report on how long the audit log is kept';
 
-CREATE FUNCTION audit_coverage(log regclass, from_rollups bigint, from_rows bigint)
+-- Partitions with rows of a period that have been removed, and whether the
+-- rollups still have of them what they had; null for who may not see all rows
+CREATE FUNCTION audit_removed_partitions(log regclass, since timestamptz, until timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    removed jsonb;
+BEGIN
+    IF row_security_active(log) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format($query$
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'partition', name, 'range_from', range_from, 'range_to', range_to,
+            'total', n, 'results', results, 'removed_at', removed_at, 'removed_by', removed_by,
+            'reason', reason, 'event_id', event_id,
+            'counts_agree', results = @extschema@.audit_rolled_up_results($1, range_from, range_to))
+            ORDER BY range_from), '[]')
+        FROM %s WHERE range_to > $2 AND range_from < $3
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+    INTO removed USING log, since, until;
+    RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION audit_removed_partitions(regclass, timestamptz, timestamptz) IS
+'The part of a compliance report on partitions that have been removed';
+
+-- UTC days of a period that rollups have operations of, and neither is there a
+-- partition for them nor has one been removed
+CREATE FUNCTION audit_days_without_record(
+    log regclass,
+    since timestamptz,
+    until timestamptz,
+    removed jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    days jsonb;
+BEGIN
+    EXECUTE format($query$
+        WITH ranges AS MATERIALIZED (
+            SELECT range_from, range_to FROM @extschema@.audit_partitions($1)
+            UNION ALL
+            SELECT r.* FROM jsonb_to_recordset($4) AS r (range_from timestamptz, range_to timestamptz))
+        SELECT coalesce(jsonb_agg(day::date ORDER BY day), '[]')
+        FROM generate_series(date_trunc('day', $2), $3 - interval '1 us', '1 day') day
+        WHERE NOT EXISTS (SELECT FROM ranges WHERE day >= range_from AND day < range_to)
+          AND EXISTS (SELECT FROM %s WHERE dimension = 'operation' AND grain = 'day' AND bucket = day)
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
+    INTO days USING log, since, until, removed;
+    RETURN days;
+END
+$$;
+COMMENT ON FUNCTION audit_days_without_record(regclass, timestamptz, timestamptz, jsonb) IS
+'The part of a compliance report on days whose rows have gone without a record of it';
+
+-- Holds in force, and those that were in the period of a report
+CREATE FUNCTION audit_report_holds(log regclass, since timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN row_security_active(log) THEN NULL
+           ELSE (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(h)) ORDER BY hold_id), '[]')
+                 FROM @extschema@.holds(true) h
+                 WHERE released_at IS NULL OR released_at >= audit_report_holds.since)
+           END
+$$;
+COMMENT ON FUNCTION audit_report_holds(regclass, timestamptz) IS
+'The part of a compliance report on legal holds';
+
+-- A time of which the day's rollups cannot tell, in rows that have been removed
+CREATE FUNCTION audit_is_amid_removed(removed jsonb, at timestamptz)
+RETURNS boolean
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+    SELECT date_trunc('day', at) <> at AND EXISTS (
+        SELECT FROM jsonb_to_recordset(removed) AS r (range_from timestamptz, range_to timestamptz)
+        WHERE at >= range_from AND at < range_to)
+$$;
+COMMENT ON FUNCTION audit_is_amid_removed(jsonb, timestamptz) IS
+'Whether a day that a compliance report has only part of is in a partition that has been removed';
+
+CREATE FUNCTION audit_coverage(
+    log regclass,
+    from_rollups bigint,
+    from_rows bigint,
+    removed jsonb,
+    days_without_record jsonb,
+    partial boolean)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -188,17 +281,28 @@ AS $$
 DECLARE
     limited boolean := row_security_active(log);
     refreshed_at timestamptz;
-    notes text[] := ARRAY[
+    differing text := (SELECT string_agg(r->>'partition', ', ')
+                       FROM jsonb_array_elements(removed) r WHERE r->'counts_agree' = 'false');
+    notes text[];
+BEGIN
+    notes := array_remove(ARRAY[
+        CASE WHEN limited THEN
+            'Row security hides some rows of the log from the role that made this report.' END,
+        CASE WHEN jsonb_array_length(removed) > 0 AND differing IS NULL THEN format(
+            '%s partitions of this period have been removed after their retention. Their operations are counted from rollups, which agree with what was recorded at removal; lists have none of them.',
+            jsonb_array_length(removed)) END,
+        'WARNING: Of these removed partitions rollups do not say what was recorded at removal: ' || differing || '.',
+        'WARNING: Rows of these days (UTC) have gone without a record of their removal: ' ||
+            (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.',
+        CASE WHEN partial THEN
+            'The period begins or ends within a UTC day whose rows have been removed: that part of the day is not counted by entity type, tenant and user.' END,
         CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
             'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
         ELSE
             'Operations whose transaction rolled back are in the log, but for those that entries audit.lost and audit.start declare to be missing.'
         END,
-        'Queries on the audit log''s tables that do not go through this report are not recorded.'];
-BEGIN
-    IF limited THEN
-        notes := ARRAY['Row security hides some rows of the log from the role that made this report.'] || notes;
-    ELSE
+        'Queries on the audit log''s tables that do not go through this report are not recorded.'], NULL);
+    IF NOT limited THEN
         EXECUTE format('SELECT refreshed_at FROM %s',
                        @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
         INTO refreshed_at;
@@ -206,12 +310,13 @@ BEGIN
     RETURN jsonb_build_object(
         'from_rollups', from_rollups, 'from_rows', from_rows,
         'rollups_as_of', refreshed_at, 'limited_by_row_security', limited,
+        'days_without_record', days_without_record,
         'sources', (SELECT coalesce(jsonb_agg(@extschema@.audit_source_table(s)), '[]')
                     FROM @extschema@.audit_sources(log) s),
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, jsonb, jsonb, boolean) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -225,18 +330,25 @@ DECLARE
     since timestamptz := start_date;
     until timestamptz := end_date;
     retention jsonb := @extschema@.audit_retention(log, profile);
+    removed jsonb := @extschema@.audit_removed_partitions(log, since, until);
+    partial boolean := @extschema@.audit_is_amid_removed(removed, since)
+                       OR @extschema@.audit_is_amid_removed(removed, until);
     tally jsonb;
     by_day jsonb;
     totals jsonb;
     silent_days jsonb;
 BEGIN
-    -- dimension: counts by key and result
+    -- dimension: counts by key and result; of operations there are quarters, too
     SELECT jsonb_object_agg(dimension, counts) INTO tally
     FROM (SELECT dimension, jsonb_agg(jsonb_build_object(
                      'key', key, 'result', result, 'n', n)) AS counts
           FROM (SELECT dimension, key, result, sum(n) AS n
-                FROM @extschema@.audit_tally(
-                    '{operation,entity_type,tenant}', 'day', since, until)
+                FROM (SELECT * FROM @extschema@.audit_tally(
+                          (CASE WHEN partial THEN '{entity_type,tenant}'
+                           ELSE '{operation,entity_type,tenant}' END)::text[], 'day', since, until)
+                      UNION ALL
+                      SELECT * FROM @extschema@.audit_tally(
+                          '{operation}', 'quarter', since, CASE WHEN partial THEN until END)) AS t
                 GROUP BY dimension, key, result) AS sums
           GROUP BY dimension) AS dimensions;
 
@@ -279,12 +391,13 @@ BEGIN
                     FROM @extschema@.audit_actor_counts(since, until, 10)),
         'by_entity_type', @extschema@.audit_by_key(tally->'entity_type', 'entity_type', 50),
         'by_tenant', @extschema@.audit_by_key(tally->'tenant', 'tenant_id', 50),
-        'retention', retention,
-        'holds', NULL,
+        'retention', retention || jsonb_build_object('removed', removed),
+        'holds', @extschema@.audit_report_holds(log, since),
         'gaps', jsonb_build_object('days_without_operations', silent_days,
                                    'log_begins', retention->'oldest_entry'),
         'coverage', @extschema@.audit_coverage(
-            log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint),
+            log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint, removed,
+            @extschema@.audit_days_without_record(log, since, until, removed), partial),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
             'reason', 'A report does not verify seals: verify_audit_log() does.'))
