@@ -299,9 +299,17 @@ follows(Chain *chain, const Incarnation *incarnation,
 {
 	bool		baseline = is_baseline(slot);
 
-	if (incarnation->last == NULL)	/* it begins here */
-		return !chain->whole || chain->snapshot == NULL ||
-			(baseline && same_snapshot(since, chain->snapshot));
+	if (incarnation->last == NULL && chain->whole && chain->snapshot != NULL)
+	{
+		/* it begins here, or, after those that were collapsed, goes on */
+		bool		goes_on = chain->verifier->n_incarnations == 1;
+
+		return ((baseline || goes_on) &&
+				same_snapshot(since, chain->snapshot)) ||
+			(goes_on && same_snapshot(snapshot, chain->snapshot));
+	}
+	if (incarnation->last == NULL)
+		return true;
 	if (same_snapshot(snapshot, incarnation->last))
 		return true;
 	return !baseline && same_snapshot(since, incarnation->last) &&

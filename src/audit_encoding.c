@@ -24,10 +24,16 @@
 
 #include <math.h>
 
+#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
+#include <openssl/evp.h>
+#else
+#include "common/cryptohash.h"
+#include "utils/resowner.h"
+#endif
+
 #include "access/detoast.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -37,7 +43,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
@@ -97,7 +102,61 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_leaf_hash);
 
 /*---- hashes ----*/
 
-/* The context has a resource owner, or the transaction would free it. */
+#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
+
+/*
+ * The server's own, but for that it looks up the algorithm for every hash,
+ * which takes longer than the hash of a row does; here that is done once.
+ */
+static EVP_MD_CTX *
+hash_context(void)
+{
+	static EVP_MD_CTX * context = NULL;
+	const		EVP_MD *sha256;
+
+	if (likely(context != NULL))
+		return context;
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+#else
+	sha256 = EVP_sha256();
+#endif
+	context = EVP_MD_CTX_new();
+	if (sha256 == NULL || context == NULL ||
+		EVP_DigestInit_ex(context, sha256, NULL) <= 0)
+	{
+		EVP_MD_CTX_free(context);
+		context = NULL;
+		elog(ERROR, "could not compute SHA-256");
+	}
+	return context;
+}
+
+/* A hash in parts; one at a time. */
+void
+fobs_sha256_begin(void)
+{
+	if (EVP_DigestInit_ex(hash_context(), NULL, NULL) <= 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
+void
+fobs_sha256_update(const void *data, size_t length)
+{
+	if (EVP_DigestUpdate(hash_context(), data, length) <= 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
+void
+fobs_sha256_end(MerkleHash *hash)
+{
+	if (EVP_DigestFinal_ex(hash_context(), hash->bytes, NULL) <= 0)
+		elog(ERROR, "could not compute SHA-256");
+}
+
+#else
+
+/* The context belongs to a resource owner, or the transaction would free it. */
 static pg_cryptohash_ctx *
 hash_context(void)
 {
@@ -137,6 +196,8 @@ fobs_sha256_end(MerkleHash *hash)
 							sizeof(hash->bytes)) < 0)
 		elog(ERROR, "could not compute SHA-256");
 }
+
+#endif
 
 /* The hash of what is in one piece */
 void

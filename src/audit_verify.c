@@ -68,9 +68,10 @@ typedef struct PartSeal
 	MerkleHash	root;
 } PartSeal;
 
-/* What may be wrong with a row, and is told of at most so many */
+/* What may be wrong often, and is told of at most so many times */
 typedef enum RowFault
 {
+	FAULT_ROWS,
 	FAULT_STRAY,
 	FAULT_PERSONAL,
 	FAULT_ERASED,
@@ -81,6 +82,7 @@ typedef enum RowFault
 } RowFault;
 
 static const char *const fault_kinds[N_FAULTS] = {
+	[FAULT_ROWS] = "rows",
 	[FAULT_STRAY] = "stray",
 	[FAULT_PERSONAL] = "personal",
 	[FAULT_ERASED] = "erased",
@@ -544,6 +546,28 @@ scan_rows(Part *part, Relation partition)
 
 /*---- what rows make ----*/
 
+/* Tells that the rows of a seal are not those that it says. */
+static void
+report_seal(Part *part, const PartSeal *seal, int64 n)
+{
+	Finding		finding = {
+		VIOLATION, fault_kinds[FAULT_ROWS], seal->seal_no, part->name,
+		.at = seal->sealed_at
+	};
+
+	if (part->faults[FAULT_ROWS]++ >= MAX_FINDINGS)
+		return;
+	if (n != seal->n)
+		fobs_report(part->verifier, &finding,
+					"seal " INT64_FORMAT " has " INT64_FORMAT " rows, and there are " INT64_FORMAT ": rows were %s",
+					seal->seal_no, seal->n, n,
+					n < seal->n ? "removed" : "added");
+	else
+		fobs_report(part->verifier, &finding,
+					"rows of seal " INT64_FORMAT " were changed: they do not make its root",
+					seal->seal_no);
+}
+
 /* Compares the tree of each seal with what it says. */
 static void
 compare_seals(Part *part)
@@ -552,22 +576,12 @@ compare_seals(Part *part)
 	for (int i = 0; i < part->n_seals; i++)
 	{
 		const PartSeal *seal = &part->seals[i];
-		Finding		finding = {
-			VIOLATION, "rows", seal->seal_no, part->name,.at = seal->sealed_at
-		};
 		MerkleHash	root;
 		int64		n = fobs_leaves_root(part->leaves, i, &root);
 
-		if (n != seal->n)
-			fobs_report(part->verifier, &finding,
-						"seal " INT64_FORMAT " has " INT64_FORMAT " rows, and there are " INT64_FORMAT ": rows were %s",
-						seal->seal_no, seal->n, n,
-						n < seal->n ? "removed" : "added");
-		else if (!seal->has_root ||
-				 memcmp(&root, &seal->root, sizeof(root)) != 0)
-			fobs_report(part->verifier, &finding,
-						"rows of seal " INT64_FORMAT " were changed: they do not make its root",
-						seal->seal_no);
+		if (n != seal->n || !seal->has_root ||
+			memcmp(&root, &seal->root, sizeof(root)) != 0)
+			report_seal(part, seal, n);
 	}
 }
 
@@ -741,6 +755,34 @@ check_tombstone(TupleTableSlot *slot, void *arg)
 					"what was recorded of a partition when it was removed is not what its seals say");
 }
 
+/* What is wrong with it besides */
+static void
+report_tombstone(TupleTableSlot *slot, void *arg)
+{
+	Finding		finding = {
+		VIOLATION, "tombstone",.at = DatumGetTimestampTz(slot->tts_values[0])
+	};
+
+	fobs_report(arg, &finding, "%s",
+				TextDatumGetCString(slot->tts_values[1]));
+}
+
+static void
+check_tombstones(Verifier *verifier)
+{
+	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
+
+	query.text = psprintf("SELECT * FROM %s($1, $2, $3) ORDER BY range_from",
+						  quote_qualified_identifier(verifier->functions,
+													 "audit_check_tombstones"));
+	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->until));
+	fobs_audit_run_query(&query);
+}
+
 static void
 check_removed(Verifier *verifier)
 {
@@ -751,6 +793,7 @@ check_removed(Verifier *verifier)
 		query.text = psprintf("SELECT range_from, range_to, n, root FROM %s ORDER BY range_from",
 							  fobs_beside(verifier, "fraiseql_audit_partitions"));
 		fobs_audit_run_query(&query);
+		check_tombstones(verifier);
 	}
 	for (int i = 0; i < verifier->n_ranges; i++)
 	{
@@ -777,10 +820,11 @@ report_unchecked(Verifier *verifier)
 
 	if (verifier->unsealed > 0)
 		fobs_report(verifier, &unsealed,
-					INT64_FORMAT " rows are not sealed yet", verifier->unsealed);
+					"rows that are not sealed yet: " INT64_FORMAT,
+					verifier->unsealed);
 	if (verifier->n_removed > 0)
 		fobs_report(verifier, &removed,
-					INT64_FORMAT " rows of %d partitions were removed on record, and only their seals verified",
+					"rows of partitions that were removed on record: " INT64_FORMAT " of %d, of which only the record was verified",
 					verifier->removed, verifier->n_removed);
 }
 

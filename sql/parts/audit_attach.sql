@@ -17,12 +17,35 @@ DECLARE
     partition regclass;
 BEGIN
     PERFORM @extschema@.audit_create_evidence(log);
+    PERFORM @extschema@.audit_create_retention(log);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log(), @extschema@.audit_guard(),
         @extschema@.audit_table_name(regclass, text),
         @extschema@.audit_dress_partition(regclass, regclass),
         @extschema@.audit_ensure_partition(timestamptz),
+        @extschema@.audit_partition_name, @extschema@.audit_partition_end,
+        @extschema@.log_operation, @extschema@.audit_profile_days,
+        @extschema@.audit_hold_on, @extschema@.audit_lock_holds,
+        @extschema@.place_hold, @extschema@.audit_do_place_hold,
+        @extschema@.release_hold, @extschema@.audit_do_release_hold,
+        @extschema@.holds, @extschema@.audit_effective_retention,
+        @extschema@.audit_partition_unit, @extschema@.audit_partitions_ahead,
+        @extschema@.audit_detached_partitions,
+        @extschema@.audit_removable_partitions,
+        @extschema@.audit_results_of, @extschema@.audit_rolled_up_results,
+        @extschema@.audit_check_partition, @extschema@.audit_verify_partition,
+        @extschema@.audit_collapse_seals, @extschema@.audit_check_tombstones,
+        @extschema@.audit_write_tombstone,
+        @extschema@.audit_close_partition, @extschema@.audit_do_audit_close_partition,
+        @extschema@.audit_drop_partition, @extschema@.audit_do_audit_drop_partition,
+        @extschema@.audit_keep_partition, @extschema@.audit_try,
+        @extschema@.maintain_audit_log, @extschema@.audit_do_maintain_audit_log,
+        @extschema@.audit_retention_settings,
+        @extschema@.set_audit_retention, @extschema@.audit_do_set_audit_retention,
+        @extschema@.erase_audit_details, @extschema@.audit_do_erase_audit_details,
+        @extschema@.audit_subject_condition, @extschema@.audit_check_holds,
+        @extschema@.audit_recount_actors,
         @extschema@.audit_partition_bounds(regclass),
         @extschema@.audit_sources(regclass), @extschema@.audit_source_table(regclass),
         @extschema@.audit_source_of(regclass),

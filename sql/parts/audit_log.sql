@@ -154,10 +154,38 @@ $$;
 COMMENT ON FUNCTION audit_dress_partition(regclass, regclass) IS
 'Gives a partition of the audit log what partitions do not inherit';
 
+CREATE FUNCTION audit_partition_name(log regclass, unit text, utc timestamp)
+RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.audit_table_name(
+        log, 'fraiseql_audit_log_' ||
+        to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END))
+$$;
+COMMENT ON FUNCTION audit_partition_name(regclass, text, timestamp) IS
+'What the partition of an audit log for a day or a month is called';
+
+-- Names and pg_partition_root() are seen whatever the snapshot of the
+-- transaction is.
+CREATE FUNCTION audit_partition_end(log regclass, at timestamptz)
+RETURNS timestamptz
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT (date_trunc(unit, utc) + ('1 ' || unit)::interval) AT TIME ZONE 'UTC'
+    FROM (SELECT at AT TIME ZONE 'UTC') AS t (utc), unnest('{day,month}'::text[]) unit
+    WHERE pg_partition_root(to_regclass(
+              @extschema@.audit_partition_name(log, unit, utc))) = log
+    LIMIT 1
+$$;
+COMMENT ON FUNCTION audit_partition_end(regclass, timestamptz) IS
+'Where the partition of an audit log for a time ends; null if there is none';
+
 -- ATTACH needs less of a lock than CREATE TABLE ... PARTITION OF: writers and
--- readers of the log go on.  Names and pg_partition_root() are seen whatever the
--- snapshot of the transaction is.  The settings are fixed because they would
--- decide about the bounds and where the partition is stored.
+-- readers of the log go on.  The settings are fixed because they would decide
+-- about the bounds and where the partition is stored.  Partitions are days or
+-- months; where that has changed, a month that has days goes on with days.
 CREATE FUNCTION audit_ensure_partition(at timestamptz)
 RETURNS timestamptz
 LANGUAGE plpgsql VOLATILE STRICT
@@ -170,31 +198,36 @@ SET default_table_access_method = 'heap'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
+    ends timestamptz := @extschema@.audit_partition_end(log, at);
     unit text;
     utc timestamp;
-    lower_bound timestamptz;
-    upper_bound timestamptz;
     partition text;
 BEGIN
-    EXECUTE format('SELECT partition_unit FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO unit;
-    utc := date_trunc(unit, at AT TIME ZONE 'UTC');
-    lower_bound := utc AT TIME ZONE 'UTC';
-    upper_bound := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
-    partition := @extschema@.audit_table_name(
-        log, 'fraiseql_audit_log_' ||
-        to_char(utc, CASE unit WHEN 'day' THEN 'YYYYMMDD' ELSE 'YYYYMM' END));
-    IF pg_partition_root(to_regclass(partition)) = log THEN
-        RETURN upper_bound;
+    IF ends IS NOT NULL THEN
+        RETURN ends;
     END IF;
 
     -- one makes it, and the others learn of it: only a lock on a relation
     -- brings what the one before has committed to the caches of names
     EXECUTE format('LOCK TABLE ONLY %s IN SHARE UPDATE EXCLUSIVE MODE', log);
-    IF pg_partition_root(to_regclass(partition)) = log THEN
-        RETURN upper_bound;
-    ELSIF to_regclass(partition) IS NOT NULL THEN
+    ends := @extschema@.audit_partition_end(log, at);
+    IF ends IS NOT NULL THEN
+        RETURN ends;
+    END IF;
+    EXECUTE format('SELECT partition_unit FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO unit;
+    utc := date_trunc('month', at AT TIME ZONE 'UTC');
+    IF EXISTS (SELECT FROM generate_series(utc, utc + interval '1 month - 1 day', '1 day') day
+               WHERE @extschema@.audit_partition_end(log, day AT TIME ZONE 'UTC') IS NOT NULL)
+    THEN
+        unit := 'day';
+    END IF;
+
+    utc := date_trunc(unit, at AT TIME ZONE 'UTC');
+    ends := (utc + ('1 ' || unit)::interval) AT TIME ZONE 'UTC';
+    partition := @extschema@.audit_partition_name(log, unit, utc);
+    IF to_regclass(partition) IS NOT NULL THEN
         RAISE duplicate_table USING
             MESSAGE = format('cannot make a partition of the audit log, for "%s" is in the way', partition),
             HINT = 'Rename it, or attach it to the audit log again if it was detached.';
@@ -202,11 +235,11 @@ BEGIN
     EXECUTE format('CREATE TABLE %s (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)',
                    partition, log);
     EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES FROM (%L) TO (%L)',
-                   log, partition, lower_bound, upper_bound);
+                   log, partition, utc AT TIME ZONE 'UTC', ends);
     EXECUTE format('ALTER TABLE %s OWNER TO %I', partition,
                    (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
     PERFORM @extschema@.audit_dress_partition(log, partition);
-    RETURN upper_bound;
+    RETURN ends;
 END
 $$;
 COMMENT ON FUNCTION audit_ensure_partition(timestamptz) IS
@@ -303,7 +336,6 @@ DECLARE
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
     kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
-    unit text;
 BEGIN
     IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
        OR guard_triggers IS NULL
@@ -364,14 +396,18 @@ BEGIN
         indexes text NOT NULL,
         tenant_isolation boolean NOT NULL,
         guard_triggers boolean NOT NULL,
+        minimum interval,
+        maximum interval,
+        profile text,
+        next_minimum interval,
+        next_minimum_from timestamptz,
         singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))',
         settings);
     EXECUTE format('COMMENT ON TABLE %s IS %L', settings,
-                   'How the audit log was made; retention: if it is not fraiseql_obs.audit_log_retention');
-    -- so many partitions that none is large and planning is cheap: 30 to 120
-    unit := CASE WHEN kept <= '120 days' THEN 'day' ELSE 'month' END;
+                   'Audit log: how it was made; retention: if it is not fraiseql_obs.audit_log_retention');
     EXECUTE format('INSERT INTO %s VALUES ($1, $2, $3, $4, $5)', settings)
-    USING retention, unit, indexes, tenant_isolation, guard_triggers;
+    USING retention, @extschema@.audit_partition_unit(kept), indexes,
+          tenant_isolation, guard_triggers;
 
     IF distribute_by IS NOT NULL THEN
         key_prefix := quote_ident(distribute_by) || ', ';
@@ -452,10 +488,8 @@ BEGIN
     INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema);
     PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_attach(log);
-    FOR i IN 0 .. CASE unit WHEN 'day' THEN 7 ELSE 2 END LOOP
-        PERFORM @extschema@.audit_ensure_partition(
-            clock_timestamp() + i * ('1 ' || unit)::interval);
-    END LOOP;
+    PERFORM @extschema@.audit_ensure_partition(at)
+    FROM @extschema@.audit_partitions_ahead(log) at;
     PERFORM @extschema@.audit_activate();
     RETURN log;
 END

@@ -43,7 +43,9 @@ BEGIN
                    (SELECT string_agg(@extschema@.audit_table_name(log, name), ', ')
                     FROM unnest('{v_audit_log,fraiseql_audit_settings,fraiseql_audit_counts,
                                   fraiseql_audit_actor_days,fraiseql_audit_rollup_state,
-                                  fraiseql_audit_seals,fraiseql_audit_checkpoints}'::text[]) name),
+                                  fraiseql_audit_seals,fraiseql_audit_checkpoints,
+                                  fraiseql_audit_partitions,fraiseql_audit_holds,
+                                  fraiseql_audit_erasures,fraiseql_audit_collapsed}'::text[]) name),
                    role);
     FOR source IN SELECT @extschema@.audit_sources(log) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
@@ -66,6 +68,13 @@ BEGIN
         @extschema@.audit_check_period, @extschema@.audit_by_key,
         @extschema@.audit_entries, @extschema@.audit_accesses,
         @extschema@.audit_retention, @extschema@.audit_coverage,
+        @extschema@.holds, @extschema@.audit_partitions,
+        @extschema@.audit_effective_retention,
+        @extschema@.audit_retention_settings, @extschema@.audit_results_of,
+        @extschema@.audit_rolled_up_results,
+        @extschema@.audit_removed_partitions,
+        @extschema@.audit_days_without_record, @extschema@.audit_report_holds,
+        @extschema@.audit_is_amid_removed,
         @extschema@.audit_results, @extschema@.audit_report,
         @extschema@.audit_report_made, @extschema@.compliance_report,
         @extschema@.audit_number, @extschema@.audit_moment,

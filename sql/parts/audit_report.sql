@@ -156,16 +156,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     wanted integer := @extschema@.audit_profile_days(profile);
-    -- without the library anybody may set it
-    retention interval := (SELECT current_setting(name) FROM pg_settings
-                           WHERE name = 'fraiseql_obs.audit_log_retention' AND context = 'sighup');
+    settings jsonb := @extschema@.audit_retention_settings(log);
+    retention interval := settings->>'effective';
     bounds timestamptz[] := @extschema@.audit_partition_bounds(log);
     oldest timestamptz;
 BEGIN
-    -- the log's own, before what is set for all
-    EXECUTE format('SELECT coalesce(retention, $1, ''90 days'') FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO retention USING retention;
     -- partition by partition, which costs no plan for all
     FOR i IN REVERSE cardinality(bounds) .. 1 LOOP
         EXECUTE format('SELECT min(created_at) FROM %s WHERE created_at >= $1 AND created_at < $2', log)
@@ -176,14 +171,96 @@ BEGIN
         'days', floor(extract(epoch FROM retention) / 86400),
         'profile_minimum_days', wanted,
         'meets_profile', extract(epoch FROM retention) >= wanted * 86400.0,
-        'oldest_entry', oldest);
+        'oldest_entry', oldest, 'settings', settings - 'effective');
 END
 $$;
 COMMENT ON FUNCTION audit_retention(regclass, text) IS
 'The part of a compliance report on how long the audit log is kept';
 
+-- Partitions with rows of a period that have been removed, and whether the
+-- rollups still have of them what they had; null for who may not see all rows
+CREATE FUNCTION audit_removed_partitions(log regclass, since timestamptz, until timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    removed jsonb;
+BEGIN
+    IF row_security_active(log) THEN
+        RETURN NULL;
+    END IF;
+    EXECUTE format($query$
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'partition', name, 'range_from', range_from, 'range_to', range_to,
+            'total', n, 'results', results, 'removed_at', removed_at, 'removed_by', removed_by,
+            'reason', reason, 'event_id', event_id,
+            'counts_agree', results = @extschema@.audit_rolled_up_results($1, range_from, range_to))
+            ORDER BY range_from), '[]')
+        FROM %s WHERE range_to > $2 AND range_from < $3
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+    INTO removed USING log, since, until;
+    RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION audit_removed_partitions(regclass, timestamptz, timestamptz) IS
+'The part of a compliance report on partitions that have been removed';
+
+-- UTC days of a period that rollups have operations of, and neither is there a
+-- partition for them nor has one been removed
+CREATE FUNCTION audit_days_without_record(
+    log regclass,
+    since timestamptz,
+    until timestamptz,
+    removed jsonb)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    days jsonb;
+BEGIN
+    EXECUTE format($query$
+        WITH ranges AS MATERIALIZED (
+            SELECT range_from, range_to FROM @extschema@.audit_partitions($1)
+            UNION ALL
+            SELECT r.* FROM jsonb_to_recordset($4) AS r (range_from timestamptz, range_to timestamptz))
+        SELECT coalesce(jsonb_agg(day::date ORDER BY day), '[]')
+        FROM generate_series(date_trunc('day', $2), $3 - interval '1 us', '1 day') day
+        WHERE NOT EXISTS (SELECT FROM ranges WHERE day >= range_from AND day < range_to)
+          AND EXISTS (SELECT FROM %s WHERE dimension = 'operation' AND grain = 'day' AND bucket = day)
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
+    INTO days USING log, since, until, removed;
+    RETURN days;
+END
+$$;
+COMMENT ON FUNCTION audit_days_without_record(regclass, timestamptz, timestamptz, jsonb) IS
+'The part of a compliance report on days whose rows have gone without a record of it';
+
+-- Holds in force, and those that were in the period of a report
+CREATE FUNCTION audit_report_holds(log regclass, since timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN row_security_active(log) THEN NULL
+           ELSE (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(to_jsonb(h)) ORDER BY hold_id), '[]')
+                 FROM @extschema@.holds(true) h
+                 WHERE released_at IS NULL OR released_at >= audit_report_holds.since)
+           END
+$$;
+COMMENT ON FUNCTION audit_report_holds(regclass, timestamptz) IS
+'The part of a compliance report on legal holds';
+
 -- missing: operations whose rows are gone, and that no count by UTC day has
-CREATE FUNCTION audit_coverage(log regclass, from_rollups bigint, from_rows bigint, missing bigint)
+CREATE FUNCTION audit_coverage(
+    log regclass,
+    from_rollups bigint,
+    from_rows bigint,
+    missing bigint,
+    removed jsonb,
+    days_without_record jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -191,17 +268,26 @@ AS $$
 DECLARE
     limited boolean := row_security_active(log);
     refreshed_at timestamptz;
-    notes text[] := ARRAY[
+    differing text := (SELECT string_agg(r->>'partition', ', ')
+                       FROM jsonb_array_elements(removed) r WHERE r->'counts_agree' = 'false');
+    notes text[];
+BEGIN
+    notes := array_remove(ARRAY[
+        CASE WHEN limited THEN
+            'Row security hides some rows of the log from the role that made this report.' END,
+        CASE WHEN jsonb_array_length(removed) > 0 AND differing IS NULL THEN format(
+            '%s partitions of this period have been removed after their retention. Their operations are counted from rollups, which agree with what was recorded at removal; lists have none of them.',
+            jsonb_array_length(removed)) END,
+        'WARNING: Of these removed partitions rollups do not say what was recorded at removal: ' || differing || '.',
+        'WARNING: Rows of these days (UTC) have gone without a record of their removal: ' ||
+            (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.',
         CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
             'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
         ELSE
             'Operations whose transaction rolled back are in the log, but for those that entries audit.lost and audit.start declare to be missing.'
         END,
-        'Queries on the audit log''s tables that do not go through this report are not recorded.'];
-BEGIN
-    IF limited THEN
-        notes := ARRAY['Row security hides some rows of the log from the role that made this report.'] || notes;
-    ELSE
+        'Queries on the audit log''s tables that do not go through this report are not recorded.'], NULL);
+    IF NOT limited THEN
         EXECUTE format('SELECT refreshed_at FROM %s',
                        @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
         INTO refreshed_at;
@@ -213,12 +299,13 @@ BEGIN
     RETURN jsonb_build_object(
         'from_rollups', from_rollups, 'from_rows', from_rows,
         'rollups_as_of', refreshed_at, 'limited_by_row_security', limited,
+        'days_without_record', days_without_record,
         'sources', (SELECT coalesce(jsonb_agg(@extschema@.audit_source_table(s)), '[]')
                     FROM @extschema@.audit_sources(log) s),
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -235,6 +322,7 @@ DECLARE
     first_day timestamptz := date_bin('1 day', since + interval '86399.999999 s', '2000-01-01 UTC');
     last_day timestamptz := date_bin('1 day', until, '2000-01-01 UTC');
     retention jsonb := @extschema@.audit_retention(log, profile);
+    removed jsonb := @extschema@.audit_removed_partitions(log, since, until);
     tally jsonb;
     by_day jsonb;
     totals jsonb;
@@ -300,8 +388,8 @@ BEGIN
                     FROM @extschema@.audit_actor_counts(since, until, 10)),
         'by_entity_type', @extschema@.audit_by_key(tally->'entity_type', 'entity_type', 50),
         'by_tenant', @extschema@.audit_by_key(tally->'tenant', 'tenant_id', 50),
-        'retention', retention,
-        'holds', NULL,
+        'retention', retention || jsonb_build_object('removed', removed),
+        'holds', @extschema@.audit_report_holds(log, since),
         'gaps', jsonb_build_object('days_without_operations', silent_days,
                                    'log_begins', retention->'oldest_entry'),
         'coverage', @extschema@.audit_coverage(
@@ -309,6 +397,7 @@ BEGIN
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint))),
+            removed, @extschema@.audit_days_without_record(log, since, until, removed)),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
             'reason', 'A report does not verify seals: verify_audit_log() does.'))

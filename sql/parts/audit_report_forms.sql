@@ -130,23 +130,40 @@ AS $$
         (8, 'Retention', 'Profile asks for', (report#>>'{retention,profile_minimum_days}') || ' days'),
         (9, 'Retention', 'Long enough', CASE report#>>'{retention,meets_profile}'
             WHEN 'true' THEN 'yes' WHEN 'false' THEN 'NO' END),
-        (10, 'Retention', 'Oldest entry', @extschema@.audit_moment(report#>>'{retention,oldest_entry}')),
-        (11, 'Retention', 'Legal holds', nullif(report->>'holds', '[]')),
-        (12, 'Coverage', 'From rollups', @extschema@.audit_number((report#>>'{coverage,from_rollups}')::numeric)),
-        (13, 'Coverage', 'From rows', @extschema@.audit_number((report#>>'{coverage,from_rows}')::numeric)),
-        (14, 'Coverage', 'Rollups as of', @extschema@.audit_moment(report#>>'{coverage,rollups_as_of}')),
-        (15, 'Coverage', 'Row security', CASE report#>>'{coverage,limited_by_row_security}'
+        (10, 'Retention', 'Minimum, maximum', format('%s, %s',
+            coalesce(report#>>'{retention,settings,minimum}', 'not set'),
+            coalesce(report#>>'{retention,settings,maximum}', 'not set'))),
+        (11, 'Retention', 'Oldest entry', @extschema@.audit_moment(report#>>'{retention,oldest_entry}')),
+        (12, 'Retention', 'Removed partitions', (
+            SELECT CASE count(r) WHEN 0 THEN 'none'
+                   ELSE format('%s with %s operations, %s to %s', count(r),
+                               @extschema@.audit_number(sum((r->>'total')::numeric)),
+                               left(report#>>'{retention,removed,0,range_from}', 10),
+                               left(report#>>'{retention,removed,-1,range_to}', 10)) END
+            FROM (SELECT nullif(report#>'{retention,removed}', 'null')) AS l (removed)
+                 LEFT JOIN LATERAL jsonb_array_elements(removed) r ON true
+            HAVING count(removed) > 0)),
+        (13, 'Retention', 'Legal holds', (
+            SELECT format('%s in force, %s released', count(h) FILTER (WHERE NOT h ? 'released_at'),
+                          count(h) FILTER (WHERE h ? 'released_at'))
+            FROM (SELECT nullif(report->'holds', 'null')) AS l (listed)
+                 LEFT JOIN LATERAL jsonb_array_elements(listed) h ON true
+            HAVING count(listed) > 0)),
+        (14, 'Coverage', 'From rollups', @extschema@.audit_number((report#>>'{coverage,from_rollups}')::numeric)),
+        (15, 'Coverage', 'From rows', @extschema@.audit_number((report#>>'{coverage,from_rows}')::numeric)),
+        (16, 'Coverage', 'Rollups as of', @extschema@.audit_moment(report#>>'{coverage,rollups_as_of}')),
+        (17, 'Coverage', 'Row security', CASE report#>>'{coverage,limited_by_row_security}'
             WHEN 'true' THEN 'HIDES ROWS' WHEN 'false' THEN 'hides none' END),
-        (16, 'Coverage', 'Other sources', coalesce((
+        (18, 'Coverage', 'Other sources', coalesce((
             SELECT string_agg(s, ', ') FROM jsonb_array_elements_text(report#>'{coverage,sources}') s), 'none')),
-        (17, 'Coverage', 'Days without any', (
+        (19, 'Coverage', 'Days without any', (
             SELECT CASE WHEN count(*) = 0 THEN 'none'
                    ELSE count(*) || ': ' || string_agg(d, ', ') FILTER (WHERE n <= 5)
                         || CASE WHEN count(*) > 5 THEN ' ...' ELSE '' END END
             FROM jsonb_array_elements_text(report#>'{gaps,days_without_operations}')
                  WITH ORDINALITY AS g (d, n))),
-        (18, 'Integrity', 'Verdict', report#>>'{integrity,verdict}'),
-        (19, 'Integrity', 'Reason', report#>>'{integrity,reason}')
+        (20, 'Integrity', 'Verdict', report#>>'{integrity,verdict}'),
+        (21, 'Integrity', 'Reason', report#>>'{integrity,reason}')
         ) AS facts (place, section, name, value)
     ORDER BY place
 $$;

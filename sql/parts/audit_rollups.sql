@@ -98,6 +98,10 @@ BEGIN
                    'Audit log: which rows the rollups have');
     EXECUTE format('INSERT INTO %s DEFAULT VALUES', state);
 
+    -- keys may be null, and a publication must not keep counts from being changed
+    EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', counts);
+    EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', actor_days);
+
     FOREACH rollup IN ARRAY ARRAY[counts, actor_days, state] LOOP
         PERFORM @extschema@.audit_dress_table(log, rollup::regclass);
     END LOOP;

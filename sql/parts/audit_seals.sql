@@ -111,7 +111,7 @@ SET datestyle = 'ISO, YMD'
 AS $$
     SELECT oid, bounds[1]::timestamptz, bounds[2]::timestamptz
     FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                                     'FROM \(''([^'']+)''\) TO \(''([^'']+)''\)') AS bounds
+                                     'FROM [(]''([^'']+)''[)] TO [(]''([^'']+)''[)]') AS bounds
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
           WHERE i.inhparent = log) AS partitions
 $$;

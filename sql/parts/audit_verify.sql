@@ -51,6 +51,7 @@ RETURNS TABLE (severity text, kind text, seal_no bigint, partition text,
                row_id bigint, at timestamptz, message text)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET standard_conforming_strings = on
 ROWS 10
 AS $$
 DECLARE

@@ -16,7 +16,7 @@ use Test::More;
 
 use parent 'Exporter';
 our @EXPORT = qw(start_node observe op counts took totals errors metric
-  reset_counts);
+  reset_counts set_guard make_old_audit_log maintain);
 
 # A running server with both databases and the extensions
 sub start_node
@@ -59,6 +59,65 @@ sub op
 {
 	my ($name, $sql) = @_;
 	return "$sql /*action='$name'*/";
+}
+
+# Switches the guard of audit logs for all sessions that begin from now on.
+sub set_guard
+{
+	my ($node, $value) = @_;
+	$node->append_conf('postgresql.conf', "fraiseql_obs.audit_guard = $value");
+	$node->reload;
+	$node->poll_query_until('postgres',
+		"SELECT current_setting('fraiseql_obs.audit_guard') = '$value'")
+	  or die 'the guard does not switch';
+	return;
+}
+
+# An audit log in "app" with partitions of so many days ago, each with 24 rows
+# that are sealed: kept for 30 days, owned by "keeper", and guarded.  Nobody else
+# may seal it before.
+sub make_old_audit_log
+{
+	my ($node, $from, $to) = @_;
+
+	set_guard($node, 'off');
+	$node->safe_psql('app', qq(
+		CREATE EXTENSION fraiseql_obs;
+		CREATE ROLE keeper NOLOGIN;
+		SELECT fraiseql_obs.create_audit_log(owner => 'keeper', retention => '30 days', guard_triggers => false);
+		SELECT fraiseql_obs.audit_ensure_partition(now() - i * interval '1 day') FROM generate_series($to, $from) i;
+		INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, occurred_at, operation, result, user_id,
+			entity_type, entity_id, tenant_id, details, personal_salt, personal_digest)
+		SELECT at, at, 'op' || h % 3, CASE h % 6 WHEN 0 THEN 'failure' ELSE 'success' END, 'user' || h % 4,
+			'Type' || h % 2, (h % 8)::text, 'tenant' || h % 2, '{"a": 1}', salt,
+			sha256(salt || '\\x01' || '\\x06' || int4send(5) || convert_to('user' || h % 4, 'UTF8')
+				|| '\\x0b' || int4send(8) || '{"a": 1}'::bytea)
+		FROM generate_series($to, $from) d, generate_series(0, 23) h,
+			LATERAL (SELECT (date_trunc('day', now() AT TIME ZONE 'UTC') - d * interval '1 day' + h * interval '1 hour')
+				AT TIME ZONE 'UTC', uuid_send(gen_random_uuid())) AS t (at, salt)
+		ORDER BY at;
+		SELECT fraiseql_obs.refresh_audit_rollups();));
+	set_guard($node, 'on');
+	return;
+}
+
+# What maintain_audit_log() says, without what is the same in each test: names
+# of partitions are how many days ago they were
+sub maintain
+{
+	my ($node, $arguments) = @_;
+	$arguments //= '';
+	return $node->safe_psql('app', qq(
+		SELECT string_agg(m.key || ' ' || v.value, '; ' ORDER BY m.key)
+		FROM jsonb_each(fraiseql_obs.maintain_audit_log($arguments)) AS m,
+			LATERAL (SELECT string_agg(CASE WHEN jsonb_typeof(e) = 'string' THEN days
+					WHEN e ? 'step' THEN format('%s %s: %s', e->>'step', days, e->>'message')
+					ELSE format('%s by %s', days, e->>'hold_id') END, ', ')
+				FROM jsonb_array_elements(CASE jsonb_typeof(m.value) WHEN 'array' THEN m.value ELSE '[]' END) e,
+					LATERAL (SELECT coalesce(((now() AT TIME ZONE 'UTC')::date - to_date(
+						substring(coalesce(e->>'partition', e #>> '{}') FROM '_(\\d{8})\$'), 'YYYYMMDD'))::text,
+						coalesce(e->>'partition', e #>> '{}'))) AS d (days)) AS v (value)
+		WHERE v.value <> ''));
 }
 
 # "calls|errors|rows" of an operation of "app"; '' if it was not called

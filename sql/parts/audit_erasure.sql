@@ -1,0 +1,289 @@
+--
+-- Audit log: erasure of personal data
+--
+-- Erasable columns and the salt of rows become null.  Seals have the digest of
+-- these columns and not the columns, so they prove as much as before; what was
+-- erased cannot be told from the digest without the salt.  Which rows were
+-- erased stands in fraiseql_audit_erasures, and an event has the SHA-256 of
+-- their ids: a row whose salt is null without that was not erased by us.
+--
+-- The digest is of all erasable columns at once.  If some of them are erased,
+-- the others stay and are proved by nothing any more.
+--
+-- Entries of operations on the log itself ("audit.") are not erased: they say
+-- who did what to it, and what was erased.
+--
+-- Rows are updated partition by partition, in one transaction with the event.
+-- In between they may be sealed, that is counted for the user that the row had.
+-- So at the end, with the state of the rollups locked, the users who are no
+-- longer in some rows are counted anew, and the difference is nobody's.
+--
+
+CREATE FUNCTION erase_audit_details(
+    user_id text DEFAULT NULL,
+    entity_type text DEFAULT NULL,
+    entity_id text DEFAULT NULL,
+    tenant_id text DEFAULT NULL,
+    columns text[] DEFAULT '{user_id,acting_for,client_addr,details,old_data,new_data,error_message}',
+    reason text DEFAULT NULL,
+    before timestamptz DEFAULT now())
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_erase'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION erase_audit_details(text, text, text, text, text[], text, timestamptz) IS
+'Erases personal data of a user or an entity from the audit log, whose proofs stay valid; returns how many rows had some';
+
+-- The rows that an erasure or a hold is about
+CREATE FUNCTION audit_subject_condition(
+    tenant_id text,
+    user_id text,
+    entity_type text,
+    entity_id text,
+    since timestamptz,
+    until timestamptz)
+RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT concat_ws(' AND ',
+        'tenant_id = ' || quote_literal(tenant_id),
+        CASE WHEN user_id IS NOT NULL
+             THEN format('(user_id = %1$L OR acting_for = %1$L)', user_id) END,
+        'entity_type = ' || quote_literal(entity_type),
+        'entity_id = ' || quote_literal(entity_id),
+        'created_at >= ' || quote_literal(since),
+        'created_at < ' || quote_literal(until),
+        'true')
+$$;
+COMMENT ON FUNCTION audit_subject_condition(text, text, text, text, timestamptz, timestamptz) IS
+'The condition of rows of the audit log that are about somebody or something';
+
+-- From here on to the end of the transaction no hold is placed.
+CREATE FUNCTION audit_check_holds(log regclass, condition text)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hold record;
+    touched boolean;
+BEGIN
+    PERFORM @extschema@.audit_lock_holds(log);
+    FOR hold IN SELECT * FROM @extschema@.holds() LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s AND %s)', log, condition,
+                       @extschema@.audit_subject_condition(
+                           hold.tenant_id, hold.user_id, hold.entity_type,
+                           hold.entity_id, hold.since, hold.until))
+        INTO touched;
+        IF touched THEN
+            RAISE object_in_use USING
+                MESSAGE = 'cannot erase entries of the audit log that are under legal hold',
+                DETAIL = format('Legal hold %s touches some of them: %s', hold.hold_id, hold.reason),
+                HINT = format('When it is no longer needed, release it with: SELECT fraiseql_obs.release_hold(%s, ...);', hold.hold_id);
+        END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION audit_check_holds(regclass, text) IS
+'Raises an error if a legal hold touches some rows of an audit log';
+
+-- Counts users anew of whom rows have been erased.  Where it was all rows of a
+-- user, he is taken out of the days of partitions that have gone, too; what
+-- their tombstones say of the rollups is made to fit, if it did before.
+CREATE FUNCTION audit_recount_actors(
+    log regclass,
+    users text[],
+    wholly boolean,
+    before timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $$
+DECLARE
+    actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
+    tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
+    stale timestamptz[];
+    roots jsonb;
+BEGIN
+    EXECUTE format('SELECT FROM %s FOR UPDATE',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'));
+    EXECUTE format($query$
+        SELECT array_agg(range_from) FROM %s AS t
+        WHERE $2 AND range_from < $3
+          AND EXISTS (SELECT FROM %s a WHERE a.user_id = ANY ($1)
+                      AND a.day >= t.range_from::date AND a.day < t.range_to::date)
+          AND rollup_root = @extschema@.audit_rollup_root($4, range_from, range_to)
+        $query$, tombstones, actor_days)
+    INTO stale USING users, wholly, before, log;
+
+    EXECUTE format($query$
+        WITH present AS MATERIALIZED (
+            SELECT user_id, created_at::date AS day, count(*) AS n,
+                   count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
+                   count(*) FILTER (WHERE result = 'denied') AS denied
+            FROM %2$s
+            WHERE user_id = ANY ($1) AND created_at < date_trunc('day', $3) + interval '1 day'
+              AND NOT (%3$s)
+            GROUP BY 1, 2),
+        gone AS MATERIALIZED (
+            SELECT a.user_id, a.day, a.n - coalesce(p.n, 0) AS n,
+                   a.failed - coalesce(p.failed, 0) AS failed,
+                   a.denied - coalesce(p.denied, 0) AS denied, p.n IS NULL AS wholly
+            FROM %1$s a LEFT JOIN present p USING (user_id, day)
+            WHERE a.user_id = ANY ($1) AND a.day <= $3::date
+              AND a.n <> coalesce(p.n, 0)
+              AND ($2 AND a.day < $3::date
+                   OR EXISTS (SELECT FROM @extschema@.audit_partitions($4)
+                              WHERE a.day >= range_from::date AND a.day < range_to::date))),
+        deleted AS (
+            DELETE FROM %1$s a USING gone g
+            WHERE a.user_id = g.user_id AND a.day = g.day AND g.wholly),
+        reduced AS (
+            UPDATE %1$s a
+            SET n = a.n - g.n, failed = a.failed - g.failed, denied = a.denied - g.denied
+            FROM gone g
+            WHERE a.user_id = g.user_id AND a.day = g.day AND NOT g.wholly)
+        INSERT INTO %1$s AS a
+        SELECT day, NULL, sum(n), sum(failed), sum(denied) FROM gone GROUP BY day
+        ON CONFLICT (user_id, day)
+        DO UPDATE SET n = a.n + excluded.n, failed = a.failed + excluded.failed,
+                      denied = a.denied + excluded.denied
+        $query$, actor_days, log,
+        coalesce(@extschema@.audit_tail_condition(log), 'false'))
+    USING users, wholly, before, log;
+
+    EXECUTE format($query$
+        WITH fitted AS (
+            UPDATE %s
+            SET rollup_root = @extschema@.audit_rollup_root($2, range_from, range_to)
+            WHERE range_from = ANY ($1)
+            RETURNING range_from, rollup_root)
+        SELECT jsonb_object_agg(range_from, encode(rollup_root, 'hex')) FROM fitted
+        $query$, tombstones)
+    INTO roots USING stale, log;
+    RETURN roots;
+END
+$$;
+COMMENT ON FUNCTION audit_recount_actors(regclass, text[], boolean, timestamptz) IS
+'Takes users out of the rollups of an audit log as far as they are no longer in its rows; returns the hashes of rollups of removed partitions that have changed';
+
+CREATE FUNCTION audit_do_erase_audit_details(
+    user_id text,
+    entity_type text,
+    entity_id text,
+    tenant_id text,
+    columns text[],
+    reason text,
+    before timestamptz)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    erasable CONSTANT text[] := '{user_id,acting_for,client_addr,details,old_data,new_data,error_message}';
+    log regclass := @extschema@.audit_log();
+    -- the whole of a user: also where there are no rows any more
+    wholly boolean := entity_type IS NULL AND tenant_id IS NULL;
+    condition text;
+    assignments text;
+    changes text;
+    part record;
+    ids bigint[] := '{}';
+    erased bigint;
+    users text[] := array_remove(ARRAY[user_id], NULL);
+    found_users text[];
+    roots jsonb;
+    event_id bigint;
+BEGIN
+    IF user_id IS NULL AND (entity_type IS NULL OR entity_id IS NULL) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'user_id, or entity_type and entity_id, of what to erase must be given';
+    END IF;
+    IF (entity_type IS NULL) <> (entity_id IS NULL) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'entity_type and entity_id must be given together';
+    END IF;
+    IF coalesce(reason, '') = '' THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'reason to erase entries of the audit log must be given';
+    END IF;
+    IF before IS NULL OR NOT isfinite(before) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'before must be a time, and not null or infinite';
+    END IF;
+    IF columns IS NULL OR columns = '{}' OR NOT columns <@ erasable THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'columns to erase must be erasable columns of the audit log',
+            HINT = format('Erasable are %s.', array_to_string(erasable, ', '));
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE active_sql_transaction USING
+            MESSAGE = 'erase_audit_details() must run in a READ COMMITTED transaction';
+    END IF;
+
+    -- of a user, not who else was involved
+    SELECT string_agg(CASE WHEN named THEN format('%1$I = nullif(%1$I, %2$L)', name, user_id)
+                      ELSE format('%I = NULL', name) END, ', '),
+           string_agg(CASE WHEN named THEN format('%I = %L', name, user_id)
+                      ELSE format('%I IS NOT NULL', name) END, ' OR ')
+    INTO assignments, changes
+    FROM unnest(columns || 'personal_salt'::text) name,
+         LATERAL (SELECT user_id IS NOT NULL AND name IN ('user_id', 'acting_for')) AS n (named);
+    condition := format('%s AND NOT starts_with(operation, ''audit.'') AND (%s)',
+                        @extschema@.audit_subject_condition(
+                            tenant_id, user_id, entity_type, entity_id, NULL, before),
+                        changes);
+
+    PERFORM @extschema@.audit_check_holds(log, condition);
+    FOR part IN SELECT * FROM @extschema@.audit_partitions(log) p
+                WHERE p.range_from < before ORDER BY p.range_from LOOP
+        IF user_id IS NULL AND 'user_id' = ANY (columns) THEN
+            EXECUTE format('SELECT array_agg(DISTINCT user_id) FROM %s
+                            WHERE user_id IS NOT NULL AND user_id <> ALL ($1) AND %s',
+                           part.partition, condition)
+            INTO found_users USING users;
+            users := users || found_users;
+        END IF;
+        FOR erased IN EXECUTE format('UPDATE %s SET %s WHERE %s RETURNING id',
+                                     part.partition, assignments, condition) LOOP
+            ids := array_append(ids, erased);
+        END LOOP;
+    END LOOP;
+
+    IF 'user_id' = ANY (columns) THEN
+        roots := @extschema@.audit_recount_actors(log, users, wholly, before);
+        IF wholly THEN
+            EXECUTE format('UPDATE %s SET user_id = NULL
+                            WHERE user_id = $1 AND released_at IS NOT NULL',
+                           @extschema@.audit_table_name(log, 'fraiseql_audit_holds'))
+            USING user_id;
+        END IF;
+    END IF;
+    event_id := @extschema@.log_operation(
+        'audit.erased', 'audit_log',
+        -- who asks for it may be whom it is about
+        user_id => CASE WHEN EXISTS (
+            SELECT FROM regexp_split_to_table('fraiseql_obs.user_id,' ||
+                coalesce(current_setting('fraiseql_obs.user_id_sources', true),
+                         'app.user_id, app.contact_id'), '[,\s]+') setting
+            WHERE setting <> '' AND current_setting(setting, true) = user_id)
+            THEN 'erased' END,
+        details => jsonb_strip_nulls(jsonb_build_object(
+            'rows', cardinality(ids), 'columns', columns, 'reason', reason, 'before', before,
+            'ids_sha256', (SELECT encode(sha256(coalesce(
+                string_agg(int8send(id), '' ORDER BY id), '')), 'hex') FROM unnest(ids) id),
+            'rollups', roots)));
+    EXECUTE format('INSERT INTO %s (row_id, event_id) SELECT id, $2 FROM unnest($1) id',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_erasures'))
+    USING ids, event_id;
+    EXECUTE format('UPDATE %s SET rollup_event_id = $1, rollup_event_at = clock_timestamp()
+                    WHERE range_from IN (SELECT key::timestamptz FROM jsonb_object_keys($2) key)',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+    USING event_id, roots;
+    RETURN cardinality(ids);
+END
+$$;
+COMMENT ON FUNCTION audit_do_erase_audit_details(text, text, text, text, text[], text, timestamptz) IS
+'What erase_audit_details() does';
