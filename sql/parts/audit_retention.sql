@@ -397,7 +397,7 @@ BEGIN
         WHERE EXISTS (SELECT FROM parts WHERE removed_at >= parts.range_from AND removed_at < parts.range_to)
           AND NOT EXISTS (
               SELECT FROM %2$s e
-              WHERE e.created_at > removed_at - interval '1 hour' AND e.created_at <= removed_at
+              WHERE e.created_at > removed_at - interval '1 hour' AND e.created_at < removed_at + interval '1 hour'
                 AND e.id = event_id AND operation = 'audit.partition_removed' AND entity_id = name
                 AND details->'results' = results AND details->>'root' = encode(root, 'hex'))
         UNION ALL
@@ -406,9 +406,9 @@ BEGIN
         WHERE EXISTS (SELECT FROM parts WHERE rollup_event_at >= parts.range_from AND rollup_event_at < parts.range_to)
           AND NOT EXISTS (
               SELECT FROM %2$s e
-              WHERE e.created_at > rollup_event_at - interval '1 hour' AND e.created_at <= rollup_event_at
+              WHERE e.created_at > rollup_event_at - interval '1 hour' AND e.created_at < rollup_event_at + interval '1 hour'
                 AND e.id = rollup_event_id AND operation IN ('audit.partition_removed', 'audit.erased')
-                AND encode(rollup_root, 'hex') IN (details->>'rollup_root', details->'rollups'->>range_from::text))
+                AND encode(rollup_root, 'hex') IN (details->>'rollup_root', details->'rollups'->>(to_jsonb(range_from) #>> '{}')))
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'), log)
     USING log, since, until;
 END

@@ -85,6 +85,13 @@ $node->safe_psql('app', q(
 	WHERE dimension = 'operation' AND grain = 'day' AND bucket = date_trunc('day', now() - interval '36 days') AND key = 'op1'));
 like($node->safe_psql('app', $parts), qr/^6\|24\|f\|\[\]\|WARNING: Of these removed partitions rollups do not say what was recorded at removal: fraiseql_audit_log_\d+\.$/,
 	'changed counts are found');
+is_of($violations, 'rollups do not have of a partition what they had when it was removed', 'a violation');
+$node->safe_psql('app', q(
+	UPDATE fraiseql_audit.fraiseql_audit_partitions
+	SET rollup_root = fraiseql_obs.audit_rollup_root(fraiseql_obs.audit_log(), range_from, range_to), n = n + 1, results = '{"success": 25}'
+	WHERE range_from = date_trunc('day', now() - interval '36 days')));
+is_of($violations, 'the entry that records the removal of a partition is missing, or says something else, ' .
+	'the entry that records what rollups have of a removed partition is missing, or says something else', 'also with the record of it');
 $node->safe_psql('app', q(
 	UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n - 1
 	WHERE dimension = 'operation' AND grain = 'day' AND bucket = date_trunc('day', now() - interval '36 days') AND key = 'op1';
