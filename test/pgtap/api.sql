@@ -108,7 +108,6 @@ INSERT INTO audit_api VALUES
     ('audit_html_table', NULL, NULL),
     ('audit_html_totals', NULL, NULL),
     ('audit_html_users', NULL, NULL),
-    ('audit_is_amid_removed', NULL, NULL),
     ('audit_is_due', NULL, NULL),
     ('audit_is_native', NULL, NULL),
     ('audit_is_standing', NULL, NULL),
