@@ -77,8 +77,11 @@ sub kill_something
 	}
 	else
 	{
+		my $postmaster = $node->{_pid};
+
 		$type = 'postmaster';
 		$node->kill9;
+		usleep(10_000) while kill 0, $postmaster;
 	}
 	$killed{$type}++;
 	return $type;
