@@ -75,7 +75,6 @@ BEGIN
         @extschema@.audit_rolled_up_results,
         @extschema@.audit_removed_partitions,
         @extschema@.audit_days_without_record, @extschema@.audit_report_holds,
-        @extschema@.audit_is_amid_removed,
         @extschema@.audit_results, @extschema@.audit_report,
         @extschema@.audit_report_made, @extschema@.compliance_report,
         @extschema@.audit_number, @extschema@.audit_moment,

@@ -396,7 +396,7 @@ BEGIN
             log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint,
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
-               FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint))),
+               FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint)),
             removed, @extschema@.audit_days_without_record(log, since, until, removed)),
         'integrity', jsonb_build_object(
             'verdict', 'not verified',
