@@ -190,6 +190,7 @@ execute_utility(void *arg)
 	List	   *statements = list_make1(parse(query));
 
 	MemoryContextSwitchTo(outer);
+	/* the portal takes one of its own, which the statement may give up */
 	PopActiveSnapshot();
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, query, CMDTAG_ALTER_TABLE, statements,
