@@ -221,10 +221,12 @@ AS $$
                          ELSE 'The log has no seals.' END)
            WHEN later OR unsealed THEN jsonb_build_object(
                'verdict', 'verified in part',
-               'reason', 'No violation was found, but some rows of the period '
-                         || CASE WHEN later AND unsealed THEN 'were sealed later or are not sealed.'
-                            WHEN later THEN 'were sealed later.'
-                            ELSE 'are not sealed.' END)
+               'reason', CASE WHEN NOT limited AND seals->'unsealed' = 'null'
+                         THEN 'No violation was found; which rows are sealed is known once this copy of the log is.'
+                         ELSE 'No violation was found, but some rows of the period '
+                              || CASE WHEN later AND unsealed THEN 'were sealed later or are not sealed.'
+                                 WHEN later THEN 'were sealed later.'
+                                 ELSE 'are not sealed.' END END)
            ELSE jsonb_build_object(
                'verdict', 'verified',
                'reason', 'All seals of rows of the period were verified, and no violation was found.')

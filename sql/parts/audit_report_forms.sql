@@ -173,8 +173,7 @@ AS $$
                               || ' ' || kind, ', ' ORDER BY n)
             FROM unnest(ARRAY['violations', 'gaps', 'unchecked']) WITH ORDINALITY AS k (kind, n))),
         (24, 'Integrity', 'Compared with', CASE WHEN report#>'{integrity,verification}' <> 'null' THEN coalesce(
-            'checkpoint of ' || @extschema@.audit_number(nullif(report#>'{integrity,verification,anchor_size}', 'null')::numeric)
-                || ' seals',
+            'checkpoint of ' || (report#>>'{integrity,verification,anchor_size}') || ' seals',
             'no checkpoint that was kept elsewhere') END),
         (25, 'Integrity', 'Verified seals', (report#>>'{integrity,verification,seals}') || ' of '
             || (report#>>'{integrity,head,size}')),
