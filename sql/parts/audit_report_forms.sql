@@ -658,8 +658,11 @@ dt { flex: 0 0 8em; color: #555; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .report dl { columns: 2; column-gap: 2rem; }
 .report dt { flex-basis: 5.2em; }
-.state { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem 1.6rem; margin: 1.3rem 0 .6rem; }
+.state { display: grid; grid-template-columns: repeat(2, 1fr); gap: 1rem 1.6rem; margin: 1.3rem 0 .6rem; }
 .state section { min-width: 0; }
+.state .integrity { grid-column: 1 / -1; }
+.integrity dl { columns: 2; column-gap: 2rem; }
+.integrity dt { flex-basis: 9.5em; }
 .totals { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; padding: 0; list-style: none; }
 .totals li { flex: 1 1 6rem; border: 1px solid #d0d0d0; border-top: 4px solid #555; border-radius: 3px; padding: .5rem .8rem; color: #555; }
 .totals b { display: block; font-size: 1.4rem; color: #1a1a1a; font-variant-numeric: tabular-nums; }
@@ -689,7 +692,7 @@ svg text { font-size: 11px; fill: #1a1a1a; }
 svg .axis { font-size: 10px; fill: #555; }
 svg .grid { stroke: #ddd; }
 footer { margin-top: 2.5rem; color: #555; font-size: .9em; border-top: 1px solid #d0d0d0; padding-top: .6rem; }
-@media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl { columns: 1; } }
+@media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl, .integrity dl { columns: 1; } }
 @media print {
   body { font-size: 9.5pt; line-height: 1.35; margin: 0; padding: 0; max-width: none; }
   h2 { margin-top: 1.6rem; }
@@ -788,7 +791,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(E'<div class="state">\n%s</div>\n%s',
-        (SELECT string_agg(format(E'<section>\n<h3>%s</h3>\n%s</section>\n', s,
+        (SELECT string_agg(format(E'<section class="%s">\n<h3>%s</h3>\n%s</section>\n', lower(s), s,
                     @extschema@.audit_html_facts(report, s)), '' ORDER BY n)
          FROM unnest(ARRAY['Integrity', 'Retention', 'Coverage']) WITH ORDINALITY AS sections (s, n)),
         (SELECT string_agg(format(E'<p class="note">%s</p>\n', @extschema@.audit_html(note)), '' ORDER BY n)

@@ -149,10 +149,16 @@ my $removed = tampered(q(
 	SELECT fraiseql_obs.maintain_audit_log()));
 is(integrity(q(i->>'verdict', i#>'{removed_partitions}', i#>>'{seals,rows}', i#>>'{seals,first}'), $removed),
 	'verified|{"checked": 2, "differing": []}|120|12', 'partitions are removed on record');
-$node->safe_psql($removed, q(UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n + 1
-	WHERE dimension = 'entity_type' AND bucket = date_trunc('day', now(), 'UTC') - interval '10 days'));
+my $change = q(UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n %s
+	WHERE dimension = '%s' AND grain = 'day' AND bucket = date_trunc('day', now(), 'UTC') - interval '10 days');
+$node->safe_psql($removed, sprintf($change, '+ 1', 'operation'));
 like(integrity($verdict, $removed),
-	qr/^violations\|Rollups or entries do not say what was recorded of removed partitions: fraiseql_audit_log_\d+\.$/, 'what rollups have of one is changed');
+	qr/^violations\|Rollups do not say what was recorded of removed partitions: fraiseql_audit_log_\d+\.$/, 'how many operations one had is changed');
+$node->safe_psql($removed, sprintf($change, '- 1', 'operation'));
+$node->safe_psql($removed, sprintf($change, '+ 1', 'entity_type'));
+is(integrity(q(i->>'verdict'), $removed), 'verified', 'by entity type it is changed');
+is(integrity(q(i->>'verdict', i#>>'{verification,findings,0,kind}', i#>>'{verification,findings,0,message}'), $removed, "$period, verify => true"),
+	'violations|tombstone|rollups do not have of a partition what they had when it was removed', 'which takes a verification to see');
 
 # without seals; by who does not see all rows
 $node->safe_psql('postgres', 'CREATE DATABASE tenants');
