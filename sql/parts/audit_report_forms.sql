@@ -169,8 +169,7 @@ AS $$
             ELSE @extschema@.audit_moment(report#>>'{integrity,verification,at}')
                  || ' by ' || (report#>>'{integrity,verification,by}') END),
         (23, 'Integrity', 'Found', (
-            SELECT string_agg(@extschema@.audit_number((report#>>ARRAY['integrity', 'verification', kind])::numeric)
-                              || ' ' || kind, ', ' ORDER BY n)
+            SELECT string_agg(kind || ' ' || (report#>>ARRAY['integrity', 'verification', kind]), ', ' ORDER BY n)
             FROM unnest(ARRAY['violations', 'gaps', 'unchecked']) WITH ORDINALITY AS k (kind, n))),
         (24, 'Integrity', 'Compared with', CASE WHEN report#>'{integrity,verification}' <> 'null' THEN coalesce(
             'checkpoint of ' || (report#>>'{integrity,verification,anchor_size}') || ' seals',
@@ -217,7 +216,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT n, f->>'severity', f->>'kind',
            concat_ws(', ', f->>'partition', 'row ' || (f->>'row_id'), 'seal ' || (f->>'seal_no'),
-                     @extschema@.audit_moment(f->>'at')), f->>'message'
+                     CASE WHEN f ? 'at' THEN @extschema@.audit_moment(f->>'at') END), f->>'message'
     FROM jsonb_array_elements(report#>'{integrity,verification,findings}') WITH ORDINALITY AS l (f, n)
 $$;
 COMMENT ON FUNCTION audit_report_findings(jsonb) IS
