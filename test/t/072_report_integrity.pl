@@ -51,7 +51,7 @@ is(integrity(q(i#>>'{head,root}')), (split /\n/, $node->safe_psql('app', 'SELECT
 my $forged = q(SELECT fraiseql_obs.log_operation('audit.verified', 'audit_log', 'verification',
 	details => '{"seals": 1000, "violations": %s}'));
 $node->safe_psql('app', sprintf($forged, 0), extra_params => [ '-U', 'writer' ]);
-$node->safe_psql('app', sprintf($forged, $_)) foreach '"none"', '0, "since": "x"', '0, "_failed": {}', '0, "since": "infinity"';
+$node->safe_psql('app', sprintf($forged, $_)) foreach '"none"', '0, "since": "x"', '0, "_failed": {}', '0, "since": "infinity"', '0, "until": "2000-01-01"';
 $node->safe_psql('app', q(SELECT fraiseql_obs.verify_audit_log(current_date - 8)));
 is(integrity($verdict), 'not verified|No verification of the whole period is in the log.', 'what is no verification');
 $node->safe_psql('app', 'SELECT fraiseql_obs.seal_audit_log()');
@@ -175,6 +175,10 @@ is(integrity("i", 'tenants', $today),
 	'who does not see all rows has no verdict');
 is(integrity(q(i->>'verdict', i#>'{verification,violations}', i->'head'), 'tenants', "$today, verify => true"),
 	'verified in part|0|null', 'unless the report verifies');
+$node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
+is($node->safe_psql('tenants', "SELECT i->>'verdict', i#>>'{seals,unsealed}' FROM (
+		SELECT fraiseql_obs.compliance_report($today, verify => true)->'integrity' AS i) AS r"),
+	'verified|0', 'what the report itself writes does not count');
 like($node->safe_psql('tenants', "SELECT fraiseql_obs.compliance_report_text($today)", @auditor),
 	qr/^Verdict +not available$/m, 'which the text says');
 
