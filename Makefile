@@ -15,11 +15,14 @@ OBJS = \
 	src/audit_launcher.o \
 	src/audit_leaves.o \
 	src/audit_log.o \
+	src/audit_metrics.o \
 	src/audit_payload.o \
+	src/audit_process.o \
 	src/audit_query.o \
 	src/audit_ring.o \
 	src/audit_seal.o \
 	src/audit_sign.o \
+	src/audit_upkeep.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
 	src/collector.o \

@@ -7,8 +7,9 @@
  * it is short and rare:
  * - who makes an audit log enters its database, and wakes the launcher
  *	 (audit_launcher.c), which starts a worker there (audit_worker.c);
- * - the worker notes its process, and what it has done, for the metrics, and
- *	 takes its process back when it ends;
+ * - the worker notes its process, and takes that back when it ends;
+ * - what the worker, its upkeep process and whoever verifies the log find out,
+ *	 they note for the metrics; it stays when the worker ends;
  * - a statement that wants the database for itself (DROP DATABASE) has the
  *	 worker leave, and keeps it out until the statement has ended.
  *
@@ -36,6 +37,7 @@
 
 #include "audit_databases.h"
 #include "compat.h"
+#include "label.h"
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_announce);
 
@@ -63,8 +65,9 @@ static Entry *own = NULL;
 
 /* This transaction has made the audit log of this database active */
 static bool announced = false;
+static char announced_name[FOBS_DATNAME_SIZE];
 
-static const FobsAuditStatus nothing_known = {0, 0, -1, -1};
+static const FobsAuditStatus nothing_known = {0, -1, -1, -1, 0, -1};
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -109,10 +112,32 @@ make_entry(Oid database)
 	if (entry == NULL)
 		return NULL;
 	entry->public.database = database;
+	entry->public.name[0] = '\0';
 	entry->public.worker_pid = 0;
 	entry->public.status = nothing_known;
 	entry->closed = false;
 	return entry;
+}
+
+/*
+ * Names an entry.  Another one that had the name has lost it: its database was
+ * renamed or dropped.  Caller holds the mutex.
+ */
+static void
+name_entry(Entry *entry, const char *name)
+{
+	for (int i = 0; i < FOBS_MAX_AUDIT_DATABASES; i++)
+		if (strcmp(shared->entries[i].public.name, name) == 0)
+			shared->entries[i].public.name[0] = '\0';
+	strlcpy(entry->public.name, name, FOBS_DATNAME_SIZE);
+}
+
+/* The name of a database as a label */
+static void
+copy_name(char *label, const char *name)
+{
+	fobs_label_prepare();
+	(void) fobs_label_copy(label, FOBS_DATNAME_SIZE, name, strlen(name));
 }
 
 static void
@@ -125,18 +150,6 @@ wake_launcher(void)
 	SpinLockRelease(&shared->mutex);
 	if (latch != NULL)
 		SetLatch(latch);
-}
-
-/* Has the launcher look for an audit log in a database. */
-void
-fobs_audit_databases_want(Oid database)
-{
-	if (shared == NULL)
-		return;
-	SpinLockAcquire(&shared->mutex);
-	(void) make_entry(database);
-	SpinLockRelease(&shared->mutex);
-	wake_launcher();
 }
 
 /* The database that a statement wants without anybody connected to it */
@@ -250,21 +263,24 @@ leave_at_exit(int code, Datum arg)
 }
 
 /*
- * Notes that this process is the worker of a database; false if there is one
- * already, or no room, or a statement keeps it out.
+ * Notes that this process is the worker of its database, which has a name;
+ * false if there is one already, or no room, or a statement keeps it out.
  */
 bool
-fobs_audit_databases_enter(Oid database)
+fobs_audit_databases_enter(const char *name)
 {
+	char		label[FOBS_DATNAME_SIZE];
 	Entry	   *entry;
 	bool		full;
 
+	copy_name(label, name);
 	SpinLockAcquire(&shared->mutex);
-	entry = make_entry(database);
+	entry = make_entry(MyDatabaseId);
 	full = entry == NULL;
 	if (!full && !entry->closed && entry->public.worker_pid == 0)
 	{
 		entry->public.worker_pid = MyProcPid;
+		name_entry(entry, label);
 		own = entry;
 	}
 	SpinLockRelease(&shared->mutex);
@@ -288,7 +304,6 @@ fobs_audit_databases_leave(bool for_good)
 		return;
 	SpinLockAcquire(&shared->mutex);
 	own->public.worker_pid = 0;
-	own->public.status = nothing_known;
 	if (for_good)
 		own->public.database = InvalidOid;
 	SpinLockRelease(&shared->mutex);
@@ -296,13 +311,68 @@ fobs_audit_databases_leave(bool for_good)
 	wake_launcher();
 }
 
-/* Tells what the worker knows of its log. */
-void
-fobs_audit_databases_report(const FobsAuditStatus *status)
+/* The status of our database's log, with the mutex held; or NULL, without */
+static FobsAuditStatus *
+lock_status(void)
 {
+	Entry	   *entry;
+
+	if (shared == NULL)
+		return NULL;
 	SpinLockAcquire(&shared->mutex);
-	own->public.status = *status;
+	entry = find_entry(MyDatabaseId);
+	if (entry != NULL)
+		return &entry->public.status;
 	SpinLockRelease(&shared->mutex);
+	return NULL;
+}
+
+static void
+unlock_status(void)
+{
+	SpinLockRelease(&shared->mutex);
+}
+
+/* Notes that the log was sealed just now, and how far it is. */
+void
+fobs_audit_databases_note_seals(int64 seals, int64 root)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	FobsAuditStatus *status = lock_status();
+
+	if (status == NULL)
+		return;
+	status->sealed_at = now;
+	status->seals = seals;
+	status->root = root;
+	unlock_status();
+}
+
+/* Notes how many partitions there are for times to come. */
+void
+fobs_audit_databases_note_partitions(int64 ahead)
+{
+	FobsAuditStatus *status = lock_status();
+
+	if (status == NULL)
+		return;
+	status->partitions_ahead = ahead;
+	unlock_status();
+}
+
+/* Notes that all of the log was verified just now. */
+void
+fobs_audit_databases_note_verified(int64 violations)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	FobsAuditStatus *status = lock_status();
+
+	if (status == NULL)
+		return;
+	if (violations == 0)
+		status->verified_at = now;
+	status->violations = violations;
+	unlock_status();
 }
 
 /* Says whom to wake; NULL when the launcher ends. */
@@ -366,14 +436,30 @@ fobs_audit_databases_snapshot(FobsAuditDatabase *databases)
 	return n;
 }
 
-/* Wakes the launcher once the log is there for others. */
+/* Has the launcher look for an audit log in our database. */
+static void
+enter_announced(void)
+{
+	Entry	   *entry;
+
+	if (shared == NULL)
+		return;
+	SpinLockAcquire(&shared->mutex);
+	entry = make_entry(MyDatabaseId);
+	if (entry != NULL)
+		name_entry(entry, announced_name);
+	SpinLockRelease(&shared->mutex);
+	wake_launcher();
+}
+
+/* Does so once the log is there for others. */
 static void
 transaction_ended(XactEvent event, void *arg)
 {
 	if (!announced)
 		return;
 	if (event == XACT_EVENT_COMMIT)
-		fobs_audit_databases_want(MyDatabaseId);
+		enter_announced();
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
 		announced = false;
@@ -398,6 +484,7 @@ fraiseql_obs_audit_announce(PG_FUNCTION_ARGS)
 		RegisterXactCallback(transaction_ended, NULL);
 		registered = true;
 	}
+	copy_name(announced_name, get_database_name(MyDatabaseId));
 	announced = true;
 	PG_RETURN_VOID();
 }

@@ -14,22 +14,27 @@
 #include "nodes/nodes.h"
 #include "storage/latch.h"
 
+#include "counters.h"
+
 /* Databases with an audit log that is kept, at most */
 #define FOBS_MAX_AUDIT_DATABASES 64
 
-/* What the worker of a database says of its log; -1 and 0 where unknown */
+/* What is known of the log of a database; -1 and 0 where it is not */
 typedef struct FobsAuditStatus
 {
-	TimestampTz sealed_at;		/* when it last looked for rows to seal */
-	TimestampTz verified_at;
-	int64		seals;
-	int			partitions_ahead;	/* made for times to come */
+	TimestampTz sealed_at;		/* when the worker last looked what to seal */
+	int64		seals;			/* how many there were then */
+	int64		root;			/* of their tree, the first 48 bits */
+	int64		partitions_ahead;	/* made for times to come */
+	TimestampTz verified_at;	/* as a whole, and nothing was wrong */
+	int64		violations;		/* that the last such verification found */
 } FobsAuditStatus;
 
 /* One database, as copied out of shared memory */
 typedef struct FobsAuditDatabase
 {
 	Oid			database;
+	char		name[FOBS_DATNAME_SIZE];	/* UTF-8; empty: not known */
 	int			worker_pid;		/* 0: none runs */
 	FobsAuditStatus status;
 } FobsAuditDatabase;
@@ -37,15 +42,18 @@ typedef struct FobsAuditDatabase
 extern void fobs_audit_databases_shmem_request(void);
 extern void fobs_audit_databases_shmem_startup(void);
 
-/* for who makes an audit log, and for utility statements */
-extern void fobs_audit_databases_want(Oid database);
+/* for utility statements */
 extern Oid	fobs_audit_databases_vacate(Node *statement);
 extern void fobs_audit_databases_readmit(Oid database);
 
 /* for the worker of a database */
-extern bool fobs_audit_databases_enter(Oid database);
+extern bool fobs_audit_databases_enter(const char *name);
 extern void fobs_audit_databases_leave(bool for_good);
-extern void fobs_audit_databases_report(const FobsAuditStatus *status);
+
+/* for who keeps or verifies the log of his database */
+extern void fobs_audit_databases_note_seals(int64 seals, int64 root);
+extern void fobs_audit_databases_note_partitions(int64 ahead);
+extern void fobs_audit_databases_note_verified(int64 violations);
 
 /* for the launcher */
 extern void fobs_audit_databases_set_launcher(Latch *latch);

@@ -70,7 +70,8 @@
 #define EXTENSION_SCHEMA "fraiseql_obs"
 #define REGISTRY_NAME	"audit_registry"
 #define TABLE_PREFIX	"fraiseql_audit_"
-#define ROWS_PREFIX		"fraiseql_audit_log"
+#define LOG_NAME		"fraiseql_audit_log"
+#define ROWS_PREFIX		LOG_NAME	/* partitions, too */
 
 /* Columns of the registry, see audit_log.sql */
 #define REGISTRY_SCHEMA_NAME		1
@@ -544,6 +545,14 @@ bool
 fobs_audit_guard_log_is_active(void)
 {
 	return guard_is_active();
+}
+
+/* Is a relation the active log of this database? */
+bool
+fobs_audit_guard_is_log(Oid relid)
+{
+	return guard_is_active() &&
+		get_relname_relid(LOG_NAME, log_namespace) == relid;
 }
 
 /* Puts the guard's hook in front of those that are there. */

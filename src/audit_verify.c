@@ -37,7 +37,9 @@
 #include "utils/snapmgr.h"
 
 #include "audit_counts.h"
+#include "audit_databases.h"
 #include "audit_door.h"
+#include "audit_guard.h"
 #include "audit_leaves.h"
 #include "audit_query.h"
 #include "audit_verify.h"
@@ -143,6 +145,8 @@ fobs_report(Verifier *verifier, const Finding *finding, const char *format,...)
 	values[6] = CStringGetTextDatum(message);
 	tuplestore_putvalues(verifier->result->setResult,
 						 verifier->result->setDesc, values, nulls);
+	if (strcmp(finding->severity, VIOLATION) == 0)
+		verifier->n_violations++;
 }
 
 /* A table beside the log, for a query. */
@@ -875,5 +879,9 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 		fobs_get_hash(PG_GETARG_DATUM(5), false, &anchor.root);
 		verify(&verifier, PG_GETARG_UUID_P(3), &anchor);
 	}
+	/* for the metrics, which tell of the whole */
+	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) &&
+		fobs_audit_guard_is_log(verifier.log))
+		fobs_audit_databases_note_verified(verifier.n_violations);
 	return (Datum) 0;
 }

@@ -107,6 +107,7 @@ typedef struct Verifier
 	TimestampTz unsealed_since;
 	int64		removed;
 	int			n_removed;		/* partitions */
+	int64		n_violations;	/* reported */
 } Verifier;
 
 /* A finding; what is not given is null */

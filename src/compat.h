@@ -136,6 +136,12 @@ extern int no_such_variable
 #define EXECUTOR_RUN_ARGS queryDesc, direction, count, execute_once
 #endif
 
+/* 18 dropped run_once from PortalRun(), too */
+#if PG_VERSION_NUM < 180000
+#define PortalRun(portal, count, top, dest, altdest, qc) \
+	PortalRun(portal, count, top, true, dest, altdest, qc)
+#endif
+
 /* 16 lets who reads a sorted datum do without a copy; before, it was one */
 #if PG_VERSION_NUM < 160000
 #define tuplesort_getdatum(state, forward, copy, val, isnull, abbrev) \

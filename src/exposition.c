@@ -157,6 +157,14 @@ fobs_text_writer_finish(FobsWriter *writer)
 	pfree(text);
 }
 
+/* Seconds since 1970 */
+double
+fobs_unix_time(TimestampTz timestamp)
+{
+	return timestamp / (double) USECS_PER_SEC +
+		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
+}
+
 /*
  * Appends a number as all formats read it: whole numbers without a point as
  * long as they are exact, else the shortest text that reads back the same.

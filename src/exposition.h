@@ -13,6 +13,7 @@
 #ifndef FRAISEQL_OBS_EXPOSITION_H
 #define FRAISEQL_OBS_EXPOSITION_H
 
+#include "datatype/timestamp.h"
 #include "lib/stringinfo.h"
 
 #include "histogram.h"
@@ -71,6 +72,7 @@ extern void fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels,
 
 /* Pieces that other writers use */
 extern const char *fobs_metric_type_name(FobsMetricType type);
+extern double fobs_unix_time(TimestampTz timestamp);
 extern void fobs_append_number(StringInfo out, double value);
 extern void fobs_append_labels_json(StringInfo out, const FobsLabel *labels,
 									int nlabels);

@@ -4,7 +4,8 @@
  *	  All metrics, as samples or as text.
  *
  * The families about statements and about ourselves stand here, those about
- * the server in collector.c; together they are the catalogue.  Names are API.
+ * the server in collector.c, those about audit logs in audit_metrics.c;
+ * together they are the catalogue.  Names are API.
  * Every export and metrics() goes through fobs_metrics_write(), so a sample
  * that stands in one stands in all.
  *
@@ -34,9 +35,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/jsonb.h"
-#include "utils/timestamp.h"
 
-#include "audit_ring.h"
+#include "audit_metrics.h"
 #include "collector.h"
 #include "context.h"
 #include "compat.h"
@@ -113,18 +113,6 @@ static const FobsFamily slow_log_suppressed_family = {
 	"fraiseql_obs_slow_log_lines_suppressed_total", FOBS_COUNTER, NULL,
 	"Slow statements not written to the server log because of fraiseql_obs.slow_query_log_rate."
 };
-static const FobsFamily audit_events_family = {
-	"fraiseql_obs_audit_events_total", FOBS_COUNTER, NULL,
-	"Entries of audit logs that were committed, by result."
-};
-static const FobsFamily audit_slots_family = {
-	"fraiseql_obs_audit_ring_slots", FOBS_GAUGE, NULL,
-	"Slots for operations whose entry is not written yet, by state."
-};
-static const FobsFamily audit_lost_family = {
-	"fraiseql_obs_audit_lost_total", FOBS_COUNTER, NULL,
-	"Operations that failed and have no entry in the audit log, by cause."
-};
 static const FobsFamily reset_family = {
 	"fraiseql_obs_stats_reset_timestamp_seconds", FOBS_GAUGE, "seconds",
 	"When all metrics of fraiseql_obs were last reset, or the server started, in Unix time."
@@ -187,7 +175,6 @@ static void write_databases(FobsWriter *writer);
 static void write_errors(FobsWriter *writer);
 static void write_operations(FobsWriter *writer);
 static void write_series(FobsWriter *writer);
-static void write_audit(FobsWriter *writer);
 static void write_self(FobsWriter *writer);
 static void write_single(FobsWriter *writer, const FobsFamily *family,
 						 double value);
@@ -228,7 +215,7 @@ fobs_metrics_write(FobsWriter *writer)
 	write_errors(writer);
 	write_operations(writer);
 	write_series(writer);
-	write_audit(writer);
+	fobs_audit_metrics_write(writer);
 	write_self(writer);
 	fobs_collector_write(writer);
 }
@@ -462,48 +449,6 @@ write_single(FobsWriter *writer, const FobsFamily *family, double value)
 	fobs_write_sample(writer, NULL, 0, value);
 }
 
-/* Seconds since 1970 */
-static double
-unix_time(TimestampTz timestamp)
-{
-	return timestamp / (double) USECS_PER_SEC +
-		(POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * (double) SECS_PER_DAY;
-}
-
-static void
-write_labelled(FobsWriter *writer, const char *name, const char *value,
-			   double sample)
-{
-	FobsLabel	label = {name, value};
-
-	fobs_write_sample(writer, &label, 1, sample);
-}
-
-/* About audit logs, once there is one that has been used */
-static void
-write_audit(FobsWriter *writer)
-{
-	FobsRingSnapshot ring;
-
-	fobs_audit_ring_snapshot(&ring);
-	if (!ring.in_use)
-		return;
-	fobs_write_family(writer, &audit_events_family);
-	for (int i = 0; i < FOBS_N_RESULTS; i++)
-		write_labelled(writer, "result", fobs_audit_results[i], ring.rows[i]);
-	fobs_write_family(writer, &audit_slots_family);
-	write_labelled(writer, "state", "free", ring.slots[FOBS_SLOT_FREE]);
-	write_labelled(writer, "state", "reserved",
-				   ring.slots[FOBS_SLOT_RESERVED]);
-	write_labelled(writer, "state", "filled",
-				   ring.slots[FOBS_SLOT_FILLED] + ring.slots[FOBS_SLOT_TAKEN]);
-	write_labelled(writer, "state", "prepared",
-				   ring.slots[FOBS_SLOT_PREPARED]);
-	fobs_write_family(writer, &audit_lost_family);
-	for (int i = 0; i < FOBS_N_LOSSES; i++)
-		write_labelled(writer, "cause", fobs_audit_losses[i], ring.lost[i]);
-}
-
 /* Is a setting on, whatever this session has SET? */
 static bool
 is_on(const char *setting)
@@ -524,7 +469,8 @@ write_self(FobsWriter *writer)
 	write_single(writer, &slow_log_dropped_family, fobs_slowlog_dropped());
 	write_single(writer, &slow_log_suppressed_family,
 				 fobs_slowlog_lines_suppressed());
-	write_single(writer, &reset_family, unix_time(fobs_counters_reset_at()));
+	write_single(writer, &reset_family,
+				 fobs_unix_time(fobs_counters_reset_at()));
 	write_single(writer, &collection_family,
 				 is_on("fraiseql_obs.enabled") &&
 				 is_on("fraiseql_obs.metrics_enabled"));

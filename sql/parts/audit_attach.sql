@@ -66,6 +66,7 @@ BEGIN
         @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
         @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
+        @extschema@.audit_checkpoint_number,
         @extschema@.audit_verify, @extschema@.audit_verified,
         @extschema@.audit_seal_count,
         @extschema@.verify_audit_log, @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,

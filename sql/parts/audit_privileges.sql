@@ -61,6 +61,7 @@ BEGIN
         @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
         @extschema@.audit_dimension_columns, @extschema@.audit_tally,
         @extschema@.audit_checkpoint, @extschema@.audit_tree_root,
+        @extschema@.audit_checkpoint_number, @extschema@.audit_tree_append,
         @extschema@.audit_leaf_hash, @extschema@.audit_verify,
         @extschema@.audit_verified, @extschema@.verify_audit_log,
         @extschema@.audit_seal_count, @extschema@.audit_check_removed,

@@ -473,6 +473,39 @@ $$;
 COMMENT ON FUNCTION audit_checkpoint() IS
 'The checkpoint of the audit log''s seals, to be kept elsewhere and given to verify_audit_log(); signed if the newest one that was published is';
 
+-- The tree of the first seals, of which those that are collapsed are known as
+-- a whole only.  Of all seals it is at hand.
+CREATE FUNCTION audit_checkpoint_number(size bigint)
+RETURNS bigint
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    tree bytea[];
+    appended bigint;
+BEGIN
+    EXECUTE format('SELECT tree FROM %s WHERE seals = $1',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
+    INTO tree USING size;
+    IF tree IS NULL THEN
+        EXECUTE format($query$
+            SELECT @extschema@.audit_tree_append(nodes, seal_count, hashes), seal_count + n
+            FROM %s, (SELECT coalesce(array_agg(hash ORDER BY seal_no), '{}') AS hashes, count(*) AS n
+                      FROM %s WHERE seal_no <= $1) AS s
+            $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_collapsed'),
+            @extschema@.audit_table_name(log, 'fraiseql_audit_seals'))
+        INTO tree, appended USING size;
+    END IF;
+    IF size > 0 AND coalesce(appended, size) = size THEN
+        RETURN ('x' || encode(substring(@extschema@.audit_tree_root(tree, size), 1, 6), 'hex'))::bit(48)::bigint;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION audit_checkpoint_number(bigint) IS
+'What the metric fraiseql_obs_audit_checkpoint_root is when there are so many seals of the audit log: the first 48 bits of the root of their tree; null if they are not known';
+
 -- What the worker has signed takes the place of what was signed before.
 CREATE FUNCTION audit_publish_checkpoint(note text)
 RETURNS void

@@ -56,6 +56,7 @@ INSERT INTO audit_api VALUES
     ('audit_check_tombstones', NULL, NULL),
     ('audit_check_window', NULL, NULL),
     ('audit_checkpoint', '', 'text'),
+    ('audit_checkpoint_number', 'size bigint', 'bigint'),
     ('audit_claim_start', NULL, NULL),
     ('audit_claim_stop', NULL, NULL),
     ('audit_close_partition', 'range_from timestamptz', 'text'),

@@ -216,7 +216,7 @@ sub operate
 
 my $primary = start_node(
 	'primary',
-	"fraiseql_obs.slow_query_threshold = '50ms'\n",
+	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n",
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 
@@ -313,8 +313,14 @@ $primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
 unlike(export($primary, 'prometheus'), qr/audit/, 'no audit log');
 $primary->safe_psql('postgres', 'SELECT fraiseql_obs.create_audit_log()');
 $primary->safe_psql('postgres', "SELECT fraiseql_obs.log_operation('update')");
-is(metric($primary, 'fraiseql_obs_audit_events_total{result="success"}'),
+is(metric($primary, 'fraiseql_obs_audit_events_total{result="success"}') > 0,
 	1, 'an entry of an audit log');
+$primary->safe_psql('postgres', 'SELECT fraiseql_obs.verify_audit_log()');
+ok( $primary->poll_query_until('postgres', q(
+		SELECT count(*) = 2 FROM fraiseql_obs.metrics()
+		WHERE name IN ('fraiseql_obs_audit_checkpoint_root',
+			'fraiseql_obs_audit_partitions_ahead'))),
+	'and of its worker');
 
 # A standby has more to tell, and so has its primary.
 $primary->backup('b');

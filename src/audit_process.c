@@ -1,0 +1,224 @@
+/*-------------------------------------------------------------------------
+ *
+ * audit_process.c
+ *	  What the background workers in a database with an audit log share.
+ *
+ * Each of them does its work in transactions of its own.  One that fails is
+ * reported to the server log, once, and the process goes on; whoever called
+ * for the work decides when to try again.  SIGTERM cancels what is being
+ * executed, so that whoever drops the database, shuts the server down or
+ * terminates the process need not wait.  What is to be done before the process
+ * ends is not cancelled, and should be short.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#include "audit_guard.h"
+#include "audit_process.h"
+#include "compat.h"
+
+/* SIGTERM may cancel what is being executed */
+static volatile sig_atomic_t cancellable = false;
+
+/* What is executed is what there is to do before the process ends */
+static bool leaving = false;
+
+/* SIGTERM: end, and do not wait for what is being executed. */
+static void
+handle_sigterm(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	ShutdownRequestPending = true;
+	if (cancellable)
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+/*
+ * What a database or role sets for its sessions is not meant for us: nothing
+ * may time out, or be read-only.  We observe, and are not observed.
+ */
+static void
+set_up_session(void)
+{
+	static const struct
+	{
+		const char *name;
+		const char *value;
+	}			settings[] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"datestyle", "ISO, YMD"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"session_replication_role", "origin"},
+		{"client_min_messages", "warning"},
+		{"fraiseql_obs.enabled", "off"},
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i].name, settings[i].value,
+						PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Connects to the database, as a superuser. */
+void
+fobs_audit_process_start(Oid database)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, handle_sigterm);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pgstat_report_appname(MyBgworkerEntry->bgw_type);
+	set_up_session();
+}
+
+static void
+begin_transaction(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	debug_query_string = activity;
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+become_idle(void)
+{
+	debug_query_string = NULL;
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* What is done may have left no snapshot, if it began a transaction anew. */
+static void
+end_transaction(void)
+{
+	if (ActiveSnapshotSet())
+		PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	become_idle();
+}
+
+/* A transaction has failed: reports why, unless it is we who cancelled it. */
+static void
+recover(void)
+{
+	HOLD_INTERRUPTS();
+	if (!ShutdownRequestPending)
+		EmitErrorReport();
+	AbortOutOfAnyTransaction();
+	FlushErrorState();
+	MemoryContextSwitchTo(TopMemoryContext);
+	QueryCancelPending = false;
+	become_idle();
+	RESUME_INTERRUPTS();
+}
+
+/* Is there an active log in this database? */
+bool
+fobs_audit_process_has_log(void)
+{
+	bool		active;
+
+	begin_transaction("looking for an audit log");
+	active = fobs_audit_guard_log_is_active();
+	end_transaction();
+	return active;
+}
+
+/* From now on SIGTERM does not cancel what is executed. */
+void
+fobs_audit_process_leave(void)
+{
+	leaving = true;
+}
+
+/* Does work in a transaction of its own; false if it fails. */
+bool
+fobs_audit_transaction(const char *activity, FobsWork work, void *arg)
+{
+	volatile bool done = false;
+
+	/* in this order, lest a SIGTERM be missed */
+	cancellable = !leaving;
+	if (cancellable && ShutdownRequestPending)
+		InterruptPending = QueryCancelPending = true;
+	PG_TRY();
+	{
+		begin_transaction(activity);
+		work(arg);
+		end_transaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		recover();
+	}
+	PG_END_TRY();
+	cancellable = false;
+	return done;
+}
+
+typedef struct NumberQuery
+{
+	const char *text;
+	int64		result;
+} NumberQuery;
+
+static void
+execute_query(void *arg)
+{
+	NumberQuery *query = arg;
+
+	SPI_connect();
+	if (SPI_execute(query->text, false, 0) < 0)
+		elog(ERROR, "SPI_execute failed: %s",
+			 SPI_result_code_string(SPI_result));
+	if (SPI_processed > 0 &&
+		SPI_gettypeid(SPI_tuptable->tupdesc, 1) == INT8OID)
+	{
+		bool		isnull;
+
+		query->result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+													SPI_tuptable->tupdesc, 1,
+													&isnull));
+	}
+	SPI_finish();
+}
+
+/*
+ * Executes a query in a transaction of its own.  Returns the number that it
+ * yields, or 0 if that is none; -1 if it fails.
+ */
+int64
+fobs_audit_execute(const char *query)
+{
+	NumberQuery executed = {.text = query};
+
+	if (!fobs_audit_transaction(query, execute_query, &executed))
+		return -1;
+	return executed.result;
+}
