@@ -23,6 +23,15 @@ AS $$
     SELECT ('x' || substr(md5(purpose || n), 1, 8))::bit(32)::bigint / 4294967296.0
 $$;
 
+-- A column as it is in the digest of personal columns, by its number
+CREATE FUNCTION pg_temp.tagged(tag text, value text)
+RETURNS bytea
+LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT coalesce(decode(tag, 'hex') || int4send(octet_length(convert_to(value, 'UTF8')))
+                    || convert_to(value, 'UTF8'), '')
+$$;
+
 -- Who works there, and what for; the numbers are shares.
 CREATE TEMP TABLE actor AS
 SELECT *, sum(share) OVER (ORDER BY user_id COLLATE "C") / sum(share) OVER ()::numeric AS upto
@@ -99,15 +108,28 @@ SELECT at, at, tenant_id, user_id, actor_type, operation, entity_type, entity_id
 FROM (SELECT at AT TIME ZONE 'Europe/Berlin' AS at, tenant_id, user_id, actor_type, operation, entity_type,
              entity_id, result, duration_ms, address
       FROM event ORDER BY at, user_id COLLATE "C", operation COLLATE "C", entity_id COLLATE "C") AS events;
-SELECT fraiseql_obs.refresh_audit_rollups() \g /dev/null
+UPDATE fraiseql_audit.fraiseql_audit_log
+SET personal_salt = '\x00', personal_digest = sha256(
+        '\x00'::bytea || '\x01' || pg_temp.tagged('06', user_id) || pg_temp.tagged('0b', details::text)
+        || pg_temp.tagged('10', error_message) || pg_temp.tagged('13', host(client_addr)));
+
+-- It is sealed, and verified against a checkpoint.
+SELECT fraiseql_obs.seal_audit_log() \g /dev/null
+SELECT * FROM fraiseql_obs.verify_audit_log(anchor => fraiseql_obs.audit_checkpoint()) \g /dev/null
 
 -- The report, with fixed values for what is another whenever it is made
 CREATE TEMP TABLE example AS
-SELECT jsonb_set(
-           jsonb_set(report, '{report}', report->'report' ||
+SELECT report || jsonb_build_object(
+           'report', report->'report' ||
                '{"database": "shop", "generated_at": "2025-04-01T09:30:00+02:00",
-                 "generated_by": "auditor", "server_version": "17.4"}'),
-           '{coverage,rollups_as_of}', '"2025-04-01T09:25:00+02:00"') AS report
+                 "generated_by": "auditor", "server_version": "17.4"}',
+           'coverage', report->'coverage' || '{"rollups_as_of": "2025-04-01T09:25:00+02:00"}',
+           'integrity', report->'integrity' || jsonb_build_object(
+               'head', report#>'{integrity,head}' ||
+                   '{"origin": "b51b4e17-36a5-4f7b-9d41-3c8a7ddcfc7d", "sealed_at": "2025-04-01T09:25:00+02:00",
+                     "root": "jjaTqUWUJcf4VBVzvJktW0JbfrKnZZ5lbJBNfitTSJs="}',
+               'verification', report#>'{integrity,verification}' ||
+                   '{"at": "2025-04-01T09:27:12+02:00", "by": "auditor"}')) AS report
 FROM fraiseql_obs.compliance_report('2025-01-01', '2025-04-01', 'soc2') AS report;
 
 \set file :folder '/compliance_report.json'

@@ -68,6 +68,7 @@ BEGIN
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
         @extschema@.audit_checkpoint_number,
         @extschema@.audit_verify, @extschema@.audit_verified,
+        @extschema@.audit_seal_count,
         @extschema@.verify_audit_log, @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
         @extschema@.log_operation, @extschema@.audit_drain_ring(),

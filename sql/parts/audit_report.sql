@@ -3,8 +3,9 @@
 --
 -- States what the log has of a period, and what it does not; it never
 -- certifies.  Counts are those of audit_rollups.sql: exact, and the same as a
--- count of the rows.  All is read with the caller's rights and by one
--- snapshot; making a report is itself an entry of the log.
+-- count of the rows.  All is read with the caller's rights and by one snapshot,
+-- after the period was verified if that is asked for; making a report is itself
+-- an entry of the log.
 --
 
 -- What frameworks ask for, in days.  PCI DSS 10.5.1: twelve months; SOC 2: the
@@ -99,9 +100,15 @@ $$;
 COMMENT ON FUNCTION audit_entries(text, integer, timestamptz, timestamptz) IS
 'The part of a compliance report that lists rows';
 
--- Operations on the log itself.  The rollups tell in which quarters there are
--- any, so that only those are read, and the tail.
-CREATE FUNCTION audit_accesses("limit" integer, since timestamptz, until timestamptz)
+-- Operations on the log itself, of some names and what else is asked of them.
+-- The rollups tell in which quarters there are any, so that only those are
+-- read, and the tail.
+CREATE FUNCTION audit_accesses(
+    "limit" integer,
+    since timestamptz,
+    until timestamptz,
+    names text,
+    condition text)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -116,9 +123,9 @@ DECLARE
             ORDER BY created_at DESC, id DESC), '[]')
         FROM (SELECT * FROM %s
               WHERE created_at >= $1 AND created_at < $2
-                AND starts_with(operation, 'audit.') AND %%s
+                AND operation LIKE %L AND %s AND %%s
               ORDER BY created_at DESC, id DESC LIMIT $3) AS newest
-        $query$, log);
+        $query$, log, replace(names, '%', '%%'), replace(condition, '%', '%%'));
     quarter timestamptz;
     entries jsonb;
     accesses jsonb;
@@ -131,10 +138,10 @@ BEGIN
     FOR quarter IN EXECUTE format($query$
         SELECT DISTINCT bucket FROM %s
         WHERE dimension = 'operation' AND grain = 'quarter' AND key LIKE 'audit.%%'
-          AND bucket > $1 - interval '15 minutes' AND bucket < $2
+          AND key LIKE $3 AND bucket > $1 - interval '15 minutes' AND bucket < $2
         ORDER BY bucket DESC
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
-        USING since, until
+        USING since, until, names
     LOOP
         EXIT WHEN jsonb_array_length(accesses) >= "limit";
         EXECUTE format(query, format('NOT (%s)', tail)) INTO entries
@@ -145,8 +152,8 @@ BEGIN
     RETURN accesses;
 END
 $$;
-COMMENT ON FUNCTION audit_accesses(integer, timestamptz, timestamptz) IS
-'The part of a compliance report that lists operations on the audit log itself';
+COMMENT ON FUNCTION audit_accesses(integer, timestamptz, timestamptz, text, text) IS
+'The newest operations on the audit log itself whose names are LIKE something and that meet a condition';
 
 -- How long the log is kept, and how far it goes back
 CREATE FUNCTION audit_retention(log regclass, profile text)
@@ -309,7 +316,11 @@ COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, json
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
-CREATE FUNCTION audit_report(start_date date, end_date date, profile text)
+CREATE FUNCTION audit_report(
+    start_date date,
+    end_date date,
+    profile text,
+    verification jsonb DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -323,6 +334,7 @@ DECLARE
     last_day timestamptz := date_bin('1 day', until, '2000-01-01 UTC');
     retention jsonb := @extschema@.audit_retention(log, profile);
     removed jsonb := @extschema@.audit_removed_partitions(log, since, until);
+    days_without_record jsonb := @extschema@.audit_days_without_record(log, since, until, removed);
     tally jsonb;
     by_day jsonb;
     totals jsonb;
@@ -397,14 +409,14 @@ BEGIN
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint)),
-            removed, @extschema@.audit_days_without_record(log, since, until, removed)),
-        'integrity', jsonb_build_object(
-            'verdict', 'not verified',
-            'reason', 'A report does not verify seals: verify_audit_log() does.'))
+            removed, days_without_record),
+        'integrity', @extschema@.audit_integrity(
+            log, since, until, (totals->>'rolled_up')::bigint,
+            removed, days_without_record, verification))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;
-COMMENT ON FUNCTION audit_report(date, date, text) IS
+COMMENT ON FUNCTION audit_report(date, date, text, jsonb) IS
 'What compliance_report() returns';
 
 -- The parts on operations and their results
@@ -445,7 +457,7 @@ BEGIN
                 100, since, until) END),
         'audit_log_access', jsonb_build_object('total', accesses, 'entries',
             CASE WHEN accesses = 0 THEN '[]' ELSE
-                @extschema@.audit_accesses(20, since, until) END));
+                @extschema@.audit_accesses(20, since, until, 'audit.%', 'true') END));
 END
 $$;
 COMMENT ON FUNCTION audit_results(jsonb, timestamptz, timestamptz) IS
@@ -471,17 +483,22 @@ COMMENT ON FUNCTION audit_report_made(date, date, text) IS
 CREATE FUNCTION compliance_report(
     start_date date,
     end_date date,
-    profile text DEFAULT 'default')
+    profile text DEFAULT 'default',
+    verify boolean DEFAULT false)
 RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     report jsonb;
+    verification jsonb;
 BEGIN
     PERFORM @extschema@.audit_check_period(start_date, end_date);
     PERFORM @extschema@.audit_profile_days(profile);
-    report := @extschema@.audit_report(start_date, end_date, profile);
+    IF verify THEN
+        verification := @extschema@.audit_verify_period(start_date, end_date);
+    END IF;
+    report := @extschema@.audit_report(start_date, end_date, profile, verification);
     IF current_setting('transaction_read_only')::boolean THEN
         RETURN jsonb_set(report, '{coverage,notes}', report#>'{coverage,notes}' ||
             to_jsonb('That this report was made is not in the log: the transaction was read-only.'::text));
@@ -490,5 +507,5 @@ BEGIN
     RETURN report;
 END
 $$;
-COMMENT ON FUNCTION compliance_report(date, date, text) IS
-'What the audit log has of a period, from the start of the first date to the start of the second; the report is itself recorded in it';
+COMMENT ON FUNCTION compliance_report(date, date, text, boolean) IS
+'What the audit log has of a period, from the start of the first date to the start of the second, and, if it is to, verifies it; the report is itself recorded in it';

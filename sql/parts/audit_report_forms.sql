@@ -162,13 +162,65 @@ AS $$
                         || CASE WHEN count(*) > 5 THEN ' ...' ELSE '' END END
             FROM jsonb_array_elements_text(report#>'{gaps,days_without_operations}')
                  WITH ORDINALITY AS g (d, n))),
-        (20, 'Integrity', 'Verdict', report#>>'{integrity,verdict}'),
-        (21, 'Integrity', 'Reason', report#>>'{integrity,reason}')
+        (20, 'Integrity', 'Verdict', CASE report#>>'{integrity,verdict}'
+            WHEN 'violations' THEN 'VIOLATIONS' ELSE report#>>'{integrity,verdict}' END),
+        (21, 'Integrity', 'Reason', report#>>'{integrity,reason}'),
+        (22, 'Integrity', 'Verified', CASE WHEN report#>>'{integrity,verdict}' = 'not verified' THEN 'never'
+            ELSE @extschema@.audit_moment(report#>>'{integrity,verification,at}')
+                 || ' by ' || (report#>>'{integrity,verification,by}') END),
+        (23, 'Integrity', 'Found', (
+            SELECT string_agg(kind || ' ' || (report#>>ARRAY['integrity', 'verification', kind]), ', ' ORDER BY n)
+            FROM unnest(ARRAY['violations', 'gaps', 'unchecked']) WITH ORDINALITY AS k (kind, n))),
+        (24, 'Integrity', 'Compared with', CASE WHEN report#>'{integrity,verification}' <> 'null' THEN coalesce(
+            'checkpoint of ' || (report#>>'{integrity,verification,anchor_size}') || ' seals',
+            'no checkpoint that was kept elsewhere') END),
+        (25, 'Integrity', 'Verified seals', (report#>>'{integrity,verification,seals}') || ' of '
+            || (report#>>'{integrity,head,size}')),
+        (26, 'Integrity', 'Seals of the period', (report#>>'{integrity,seals,first}') || ' to '
+            || (report#>>'{integrity,seals,last}')),
+        (27, 'Integrity', 'Sealed operations', @extschema@.audit_number((report#>>'{integrity,seals,rows}')::numeric)),
+        (28, 'Integrity', 'Not yet sealed', @extschema@.audit_number((report#>>'{integrity,seals,unsealed}')::numeric)),
+        (29, 'Integrity', 'Root of all seals', report#>>'{integrity,head,root}'),
+        (30, 'Integrity', 'Newest checkpoint', CASE WHEN report#>'{integrity,head}' <> 'null' THEN coalesce(
+            'of ' || (report#>>'{integrity,head,checkpoint,size}') || ' seals, '
+                || CASE report#>>'{integrity,head,checkpoint,signed}' WHEN 'true' THEN 'signed' ELSE 'not signed' END,
+            'none published') END),
+        (31, 'Integrity', 'Records of removal', CASE
+            WHEN report#>>'{integrity,removed_partitions,checked}' = '0' THEN 'none'
+            ELSE (report#>>'{integrity,removed_partitions,checked}')
+                 || CASE jsonb_array_length(report#>'{integrity,removed_partitions,differing}')
+                    WHEN 0 THEN ', still true' ELSE ', NOT TRUE ANY MORE' END END)
         ) AS facts (place, section, name, value)
     ORDER BY place
 $$;
 COMMENT ON FUNCTION audit_report_facts(jsonb) IS
 'What a compliance report states besides counts';
+
+-- What must not be read past; null if there is nothing of the kind
+CREATE FUNCTION audit_report_alert(report jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'THE AUDIT LOG IS NOT WHAT WAS SEALED OR RECORDED.  ' || (report#>>'{integrity,reason}')
+    WHERE report#>>'{integrity,verdict}' = 'violations'
+$$;
+COMMENT ON FUNCTION audit_report_alert(jsonb) IS
+'What a compliance report begins with if violations have been found';
+
+-- The findings of a verification that was made for the report
+CREATE FUNCTION audit_report_findings(report jsonb)
+RETURNS TABLE (n bigint, severity text, kind text, place text, message text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT n, f->>'severity', f->>'kind',
+           concat_ws(', ', f->>'partition', 'row ' || (f->>'row_id'), 'seal ' || (f->>'seal_no'),
+                     CASE WHEN f ? 'at' THEN @extschema@.audit_moment(f->>'at') END), f->>'message'
+    FROM jsonb_array_elements(report#>'{integrity,verification,findings}') WITH ORDINALITY AS l (f, n)
+$$;
+COMMENT ON FUNCTION audit_report_findings(jsonb) IS
+'What the verification found that a compliance report made';
 
 -- The lists of entries, each with its title and how many there are in all
 CREATE FUNCTION audit_report_lists(report jsonb)
@@ -219,6 +271,46 @@ $$;
 COMMENT ON FUNCTION audit_text_value(text) IS
 'A value without control characters';
 
+CREATE FUNCTION audit_text_fact(name text, value text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT rpad(name, 24) || rtrim(regexp_replace(
+               @extschema@.audit_text_value(value), '(.{1,55})(\s+|$)',
+               E'\\1\n' || repeat(' ', 24), 'g'), E' \n') || E'\n'
+$$;
+COMMENT ON FUNCTION audit_text_fact(text, text) IS
+'A fact of a compliance report, as text';
+
+CREATE FUNCTION audit_text_alert(report jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT repeat('!', 79) || E'\n' || regexp_replace(
+               @extschema@.audit_text_value(alert), '(.{1,75})(\s+|$)', E'!!! \\1\n', 'g')
+           || repeat('!', 79) || E'\n\n'
+    FROM @extschema@.audit_report_alert(report) AS alert
+$$;
+COMMENT ON FUNCTION audit_text_alert(jsonb) IS
+'What a compliance report begins with if violations have been found, as text';
+
+CREATE FUNCTION audit_text_findings(report jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT @extschema@.audit_text_heading('Findings of the verification')
+           || string_agg(concat(severity, ': ', kind, E'\n', regexp_replace(
+                  @extschema@.audit_text_value(concat_ws(': ', nullif(place, ''), message)),
+                  '(.{1,75})(\s+|$)', E'    \\1\n', 'g')), '' ORDER BY n)
+    FROM @extschema@.audit_report_findings(report)
+    HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION audit_text_findings(jsonb) IS
+'What the verification found that a compliance report made, as text';
+
 CREATE FUNCTION audit_text_tables(report jsonb, places integer[])
 RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -245,18 +337,20 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT concat(
+        @extschema@.audit_text_alert(report),
         E'COMPLIANCE REPORT\n=================\n',
-        (SELECT string_agg(format(E'%s%s\n', rpad(name, 24), @extschema@.audit_text_value(value)), '')
+        (SELECT string_agg(@extschema@.audit_text_fact(name, value), '')
          FROM @extschema@.audit_report_facts(report) WHERE section = 'Report'),
         E'\nThis report states what the audit log has; it certifies nothing.\n',
         (SELECT string_agg(@extschema@.audit_text_heading(section) || facts, '' ORDER BY place)
-         FROM (SELECT section, string_agg(format(E'%s%s\n', rpad(name, 24), @extschema@.audit_text_value(value)), '') AS facts,
+         FROM (SELECT section, string_agg(@extschema@.audit_text_fact(name, value), '' ORDER BY n) AS facts,
                       min(n) AS place
                FROM @extschema@.audit_report_facts(report) WITH ORDINALITY AS f (section, name, value, n)
                WHERE section <> 'Report' GROUP BY section) AS sections),
         @extschema@.audit_text_heading('Notes'),
         (SELECT string_agg(rtrim(regexp_replace('* ' || note, '(.{1,77})(\s+|$)', E'\\1\n  ', 'g'), E'\n ') || E'\n', '')
          FROM jsonb_array_elements_text(report#>'{coverage,notes}') note),
+        @extschema@.audit_text_findings(report),
         @extschema@.audit_text_tables(report, '{1}'),
         @extschema@.audit_text_heading('Most active users'),
         coalesce((SELECT rpad('User', 24) || lpad('Total', 11) || lpad('Failed', 11) || lpad('Denied', 11) || E'\n'
@@ -305,8 +399,13 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH lines AS (
-        SELECT 1 AS place, row_number() OVER () AS line, 0::bigint AS part, section, name AS item, 'value' AS measure,
-               CASE WHEN value ~ '^[0-9,]+$' THEN replace(value, ',', '') ELSE value END AS value
+        SELECT 0 AS place, 1::bigint AS line, 0::bigint AS part, 'ALERT' AS section, 'Integrity' AS item,
+               'value' AS measure, alert AS value
+        FROM @extschema@.audit_report_alert(report) AS alert
+        WHERE alert IS NOT NULL
+        UNION ALL
+        SELECT 1, row_number() OVER (), 0, section, name, 'value',
+               CASE WHEN value ~ '^[0-9,]+$' THEN replace(value, ',', '') ELSE value END
         FROM @extschema@.audit_report_facts(report)
         UNION ALL
         SELECT 1 + place, i, m, title, names[i],
@@ -327,7 +426,12 @@ AS $$
              jsonb_array_elements(entries) AS l (e), jsonb_each_text(e - 'id') AS f
         WHERE f.value IS NOT NULL
         UNION ALL
-        SELECT 9, n, 0, 'Notes', n::text, 'note', note
+        SELECT 9, f.n, m.n, 'Findings of the verification', f.n::text, m.measure, m.value
+        FROM @extschema@.audit_report_findings(report) f,
+             LATERAL (VALUES (1, 'severity', severity), (2, 'kind', kind), (3, 'place', place), (4, 'message', message))
+                 AS m (n, measure, value)
+        UNION ALL
+        SELECT 10, n, 0, 'Notes', n::text, 'note', note
         FROM jsonb_array_elements_text(report#>'{coverage,notes}') WITH ORDINALITY AS notes (note, n))
     SELECT E'section,item,measure,value\r\n' || string_agg(
         concat_ws(',', @extschema@.audit_csv_value(section),
@@ -553,8 +657,11 @@ dt { flex: 0 0 8em; color: #555; }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .report dl { columns: 2; column-gap: 2rem; }
 .report dt { flex-basis: 5.2em; }
-.state { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem 1.6rem; margin: 1.3rem 0 .6rem; }
+.state { display: grid; grid-template-columns: repeat(2, 1fr); gap: 1rem 1.6rem; margin: 1.3rem 0 .6rem; }
 .state section { min-width: 0; }
+.state .integrity { grid-column: 1 / -1; }
+.integrity dl { columns: 2; column-gap: 2rem; }
+.integrity dt { flex-basis: 9.5em; }
 .totals { display: flex; flex-wrap: wrap; gap: .8rem; margin: 1.2rem 0; padding: 0; list-style: none; }
 .totals li { flex: 1 1 6rem; border: 1px solid #d0d0d0; border-top: 4px solid #555; border-radius: 3px; padding: .5rem .8rem; color: #555; }
 .totals b { display: block; font-size: 1.4rem; color: #1a1a1a; font-variant-numeric: tabular-nums; }
@@ -571,6 +678,9 @@ tr { break-inside: avoid; }
 .users svg { width: 100%; height: .8em; display: block; margin-top: .3em; }
 .list thead th { width: 18%; }
 .list thead th:nth-child(1) { width: 23%; } .list thead th:nth-child(2) { width: 15%; } .list thead th:nth-child(5) { width: 26%; }
+.alert { border: 3px solid #b00020; background: #fdecee; padding: .7rem 1rem; margin: 1rem 0; font-weight: bold; overflow-wrap: anywhere; break-inside: avoid; }
+.findings thead th:nth-child(1), .findings thead th:nth-child(2) { width: 12%; } .findings thead th:nth-child(3) { width: 28%; }
+.findings .violation td:first-child { font-weight: bold; color: #b00020; }
 .zero { color: #999; }
 .time { font-variant-numeric: tabular-nums; }
 figure { margin: 1.1rem 0 0; break-inside: avoid; }
@@ -581,7 +691,7 @@ svg text { font-size: 11px; fill: #1a1a1a; }
 svg .axis { font-size: 10px; fill: #555; }
 svg .grid { stroke: #ddd; }
 footer { margin-top: 2.5rem; color: #555; font-size: .9em; border-top: 1px solid #d0d0d0; padding-top: .6rem; }
-@media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl { columns: 1; } }
+@media (max-width: 44rem) { .state { grid-template-columns: 1fr; } .report dl, .integrity dl { columns: 1; } }
 @media print {
   body { font-size: 9.5pt; line-height: 1.35; margin: 0; padding: 0; max-width: none; }
   h2 { margin-top: 1.6rem; }
@@ -644,6 +754,34 @@ $$;
 COMMENT ON FUNCTION audit_html_totals(jsonb) IS
 'The totals of a compliance report in HTML';
 
+CREATE FUNCTION audit_html_alert(report jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format(E'<p class="alert" role="alert">%s</p>\n', @extschema@.audit_html(alert))
+    FROM @extschema@.audit_report_alert(report) AS alert
+    WHERE alert IS NOT NULL
+$$;
+COMMENT ON FUNCTION audit_html_alert(jsonb) IS
+'What a compliance report begins with if violations have been found, in HTML';
+
+CREATE FUNCTION audit_html_findings(report jsonb)
+RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT E'<h2>Findings of the verification</h2>\n' || @extschema@.audit_html_table('findings',
+        ARRAY['Severity', 'Kind', 'Where', 'What'],
+        string_agg(format(E'<tr class="%s"><td>%1$s</td><td>%s</td><td>%s</td><td>%s</td></tr>\n',
+            @extschema@.audit_html(severity), @extschema@.audit_html(kind),
+            @extschema@.audit_html_cell(place), @extschema@.audit_html_cell(message)), '' ORDER BY n))
+    FROM @extschema@.audit_report_findings(report)
+    HAVING count(*) > 0
+$$;
+COMMENT ON FUNCTION audit_html_findings(jsonb) IS
+'What the verification found that a compliance report made, in HTML';
+
 -- What the figures are worth: whether the log was verified, how long it is
 -- kept, and what it covers
 CREATE FUNCTION audit_html_state(report jsonb)
@@ -652,7 +790,7 @@ LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format(E'<div class="state">\n%s</div>\n%s',
-        (SELECT string_agg(format(E'<section>\n<h3>%s</h3>\n%s</section>\n', s,
+        (SELECT string_agg(format(E'<section class="%s">\n<h3>%s</h3>\n%s</section>\n', lower(s), s,
                     @extschema@.audit_html_facts(report, s)), '' ORDER BY n)
          FROM unnest(ARRAY['Integrity', 'Retention', 'Coverage']) WITH ORDINALITY AS sections (s, n)),
         (SELECT string_agg(format(E'<p class="note">%s</p>\n', @extschema@.audit_html(note)), '' ORDER BY n)
@@ -706,10 +844,12 @@ AS $$
         @extschema@.audit_chart_patterns(),
         format(E'<h1>Compliance report</h1>\n<p class="subject"><bdi>%s</bdi>, %s</p>\n',
             @extschema@.audit_html(report#>>'{report,database}'), @extschema@.audit_report_period(report)),
+        @extschema@.audit_html_alert(report),
         E'<p class="statement">States what the audit log has of the period; it certifies nothing.</p>\n',
         format(E'<div class="report">\n%s</div>\n', @extschema@.audit_html_facts(report, 'Report')),
         @extschema@.audit_html_totals(report),
         @extschema@.audit_html_state(report),
+        @extschema@.audit_html_findings(report),
         @extschema@.audit_html_chart_by_day(report, 'Operations', '{2,3,4,5}', 210),
         @extschema@.audit_html_chart_by_day(report, 'Failed and denied operations', '{3,4}', 150),
         E'<p class="note">Failed is failure and timeout together, here and below.</p>\n',
@@ -730,34 +870,34 @@ COMMENT ON FUNCTION audit_report_html(jsonb) IS
 -- What callers call
 
 CREATE FUNCTION compliance_report_text(
-    start_date date, end_date date, profile text DEFAULT 'default')
+    start_date date, end_date date, profile text DEFAULT 'default', verify boolean DEFAULT false)
 RETURNS text
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.audit_report_text(@extschema@.compliance_report(start_date, end_date, profile))
+    SELECT @extschema@.audit_report_text(@extschema@.compliance_report(start_date, end_date, profile, verify))
 $$;
-COMMENT ON FUNCTION compliance_report_text(date, date, text) IS
+COMMENT ON FUNCTION compliance_report_text(date, date, text, boolean) IS
 'compliance_report() as text, for a terminal or a mail';
 
 CREATE FUNCTION compliance_report_csv(
-    start_date date, end_date date, profile text DEFAULT 'default')
+    start_date date, end_date date, profile text DEFAULT 'default', verify boolean DEFAULT false)
 RETURNS text
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.audit_report_csv(@extschema@.compliance_report(start_date, end_date, profile))
+    SELECT @extschema@.audit_report_csv(@extschema@.compliance_report(start_date, end_date, profile, verify))
 $$;
-COMMENT ON FUNCTION compliance_report_csv(date, date, text) IS
+COMMENT ON FUNCTION compliance_report_csv(date, date, text, boolean) IS
 'compliance_report() as CSV: section, item, measure, value';
 
 CREATE FUNCTION compliance_report_html(
-    start_date date, end_date date, profile text DEFAULT 'default')
+    start_date date, end_date date, profile text DEFAULT 'default', verify boolean DEFAULT false)
 RETURNS text
 LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT @extschema@.audit_report_html(@extschema@.compliance_report(start_date, end_date, profile))
+    SELECT @extschema@.audit_report_html(@extschema@.compliance_report(start_date, end_date, profile, verify))
 $$;
-COMMENT ON FUNCTION compliance_report_html(date, date, text) IS
+COMMENT ON FUNCTION compliance_report_html(date, date, text, boolean) IS
 'compliance_report() as one HTML file, which prints on A4';

@@ -130,7 +130,9 @@ BEGIN
         FROM %s
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     INTO effective
-    USING current_setting('fraiseql_obs.audit_log_retention', true)::interval;
+    -- without the library anybody may set it
+    USING (SELECT current_setting(name)::interval FROM pg_settings
+           WHERE name = 'fraiseql_obs.audit_log_retention' AND context = 'sighup');
     RETURN effective;
 END
 $$;

@@ -427,6 +427,23 @@ $$;
 COMMENT ON FUNCTION audit_do_refresh_audit_rollups() IS
 'What refresh_audit_rollups() does';
 
+CREATE FUNCTION audit_seal_count(log regclass)
+RETURNS bigint
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    seals bigint;
+BEGIN
+    EXECUTE format('SELECT seals FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
+    INTO seals;
+    RETURN seals;
+END
+$$;
+COMMENT ON FUNCTION audit_seal_count(regclass) IS
+'How many seals of the audit log have been made; null for who may not see all rows';
+
 -- C2SP tlog-checkpoint: what the log is, how many seals, the root of their tree.
 CREATE FUNCTION audit_checkpoint()
 RETURNS text

@@ -24,8 +24,8 @@ COMMENT ON FUNCTION audit_verify(regclass, timestamptz, timestamptz, uuid, bigin
 'What verify_audit_log() finds';
 
 -- An entry of the log that a reader may make, and nothing else.
-CREATE FUNCTION audit_verified(since timestamptz, until timestamptz, size bigint,
-    violations bigint, gaps bigint, unchecked bigint)
+CREATE FUNCTION audit_verified(since timestamptz, until timestamptz, seals bigint,
+    size bigint, violations bigint, gaps bigint, unchecked bigint)
 RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -34,13 +34,13 @@ AS $$
         'audit.verified', 'audit_log', 'verification',
         CASE WHEN violations > 0 THEN 'failure' ELSE 'success' END,
         jsonb_strip_nulls(jsonb_build_object(
-            'since', since, 'until', until, 'anchor_size', size,
+            'since', since, 'until', until, 'seals', seals, 'anchor_size', size,
             'violations', violations, 'gaps', gaps, 'unchecked', unchecked)))
     FROM @extschema@.audit_registry r, pg_control_system() c, pg_database d
     WHERE d.datname = current_database()
       AND (r.system_identifier, r.database_oid) = (c.system_identifier, d.oid)
 $$;
-COMMENT ON FUNCTION audit_verified(timestamptz, timestamptz, bigint, bigint, bigint, bigint) IS
+COMMENT ON FUNCTION audit_verified(timestamptz, timestamptz, bigint, bigint, bigint, bigint, bigint) IS
 'Records in the audit log that it was verified';
 
 CREATE FUNCTION verify_audit_log(
@@ -59,6 +59,8 @@ DECLARE
     -- origin, size and root of a checkpoint
     note text[] := regexp_match(replace(anchor, E'\r', ''),
         '^\s*fraiseql_obs/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/[^\n]*\n([1-9][0-9]{0,17})\n([A-Za-z0-9+/]{43}=)(?:\n|$)');
+    -- at least so many are verified
+    seals bigint := @extschema@.audit_seal_count(log);
     violations bigint := 0;
     gaps bigint := 0;
     unchecked bigint := 0;
@@ -80,7 +82,7 @@ BEGIN
         RETURN NEXT;
     END LOOP;
     IF NOT current_setting('transaction_read_only')::boolean THEN
-        PERFORM @extschema@.audit_verified("from", "until", note[2]::bigint,
+        PERFORM @extschema@.audit_verified("from", "until", seals, note[2]::bigint,
                                            violations, gaps, unchecked);
     END IF;
 END

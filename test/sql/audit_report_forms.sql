@@ -28,7 +28,15 @@ INSERT INTO reports VALUES ('hostile', $$
  "gaps": {"days_without_operations": ["2026-08-02"], "log_begins": null},
  "coverage": {"from_rollups": 1234000, "from_rows": 570, "rollups_as_of": null, "sources": ["core.tb_entity_change_log"], "limited_by_row_security": false,
               "notes": ["A note that is long enough to need a second line of the text, where lines have at most 79 columns."]},
- "integrity": {"verdict": "not verified", "reason": "No seals."}}
+ "integrity": {"verdict": "violations", "reason": "The newest verification found violations: 2.",
+    "head": {"size": 4712, "root": "jjaTqUWUJcf4VBVzvJktW0JbfrKnZZ5lbJBNfitTSJs=", "checkpoint": {"size": 4711, "signed": true}},
+    "seals": {"first": 12, "last": 4700, "rows": 1234000, "unsealed": 570},
+    "removed_partitions": {"checked": 2, "differing": ["fraiseql_audit_log_20260801"]},
+    "verification": {"at": "2026-11-24T04:00:00+00:00", "by": "<i>ann</i>", "seals": 4710, "anchor_size": 4000,
+        "violations": 2, "gaps": 1, "unchecked": 0, "findings": [
+        {"severity": "violation", "kind": "rollup", "partition": "fraiseql_audit_log_20260801", "at": "2026-08-01T00:00:00+00:00",
+         "message": "rollup of operation <b>\u001b[31m has 3, rows are 2"},
+        {"severity": "gap", "kind": "lost", "row_id": 7, "seal_no": 12, "message": "=SUM(A1) operations that were rolled back were lost, see the row's details, which says how many"}]}}}
 $$), ('empty', '{"period": {"start": "2026-01-01", "end": "2026-01-02", "days": 1},
   "by_day": [{"day": "2026-01-01", "total": 0, "results": {}}]}'), ('nothing', '{}');
 INSERT INTO reports
@@ -62,7 +70,7 @@ WHERE xmlparse(document replace(page, '<!DOCTYPE html>', '')) IS NULL;
 SELECT name, array_length(regexp_split_to_array(page, '<rect'), 1) < 200 AS few_bars FROM pages WHERE name = 'long';
 SELECT regexp_replace(line, '.*(<tr><th scope="row">)', '\1') AS escaped
 FROM pages, regexp_split_to_table(page, '\n') line
-WHERE name = 'hostile' AND line ~ '<tr>' AND line ~ 'script|=cmd|ann|one';
+WHERE name = 'hostile' AND line ~ '<tr|alert|<dd>' AND line ~ 'script|=cmd|=SUM|ann|one|rollup|violations';
 
 -- on paper each page says what it belongs to
 SELECT line FROM pages, regexp_split_to_table(page, '\n') line

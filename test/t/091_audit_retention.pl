@@ -28,7 +28,7 @@ my $partitions = q(
 	SELECT string_agg(((now() AT TIME ZONE 'UTC')::date - (range_from AT TIME ZONE 'UTC')::date)::text, ' ' ORDER BY range_from)
 	FROM fraiseql_obs.audit_partitions(fraiseql_obs.audit_log()) WHERE range_to < now());
 my $violations = q(SELECT string_agg(message, ', ') FROM fraiseql_obs.verify_audit_log() WHERE severity = 'violation');
-my $report = q(SELECT r - 'report' - 'retention' - 'coverage' - 'audit_log_access' - 'holds' - 'failed' - 'gaps'
+my $report = q(SELECT r - 'report' - 'retention' - 'coverage' - 'audit_log_access' - 'integrity' - 'holds' - 'failed' - 'gaps'
 		|| jsonb_build_object('failed', r#>'{failed,total}')
 	FROM fraiseql_obs.audit_report((now() - interval '40 days')::date, current_date, 'default') r);
 

@@ -17,7 +17,7 @@ make_old_audit_log($node, 34, 28);
 
 my $log = 'fraiseql_audit.fraiseql_audit_log';
 my $violations = q(SELECT string_agg(message, ', ') FROM fraiseql_obs.verify_audit_log() WHERE severity = 'violation');
-my $report = q(SELECT r - 'report' - 'retention' - 'coverage' - 'audit_log_access' - 'holds' - 'by_user' - 'failed' - 'summary' - 'gaps'
+my $report = q(SELECT r - 'report' - 'retention' - 'coverage' - 'audit_log_access' - 'integrity' - 'holds' - 'by_user' - 'failed' - 'summary' - 'gaps'
 	FROM fraiseql_obs.audit_report((now() - interval '40 days')::date, current_date, 'default') r);
 # rows of whoever it is in any table beside the log, and in the log
 my $anywhere = q(SELECT string_agg(format('%%s %%s', name, n), ', ' ORDER BY name)

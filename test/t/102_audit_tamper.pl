@@ -168,9 +168,12 @@ tamper('a row is forged with the transaction of others',
 tamper('a row is forged with a transaction of long ago',
 	sprintf($forge, 1000, 'now()', q('3')),
 	'stray|-|today|1000', qr/row 1000: is in no seal/);
+my $other_quarter = $node->safe_psql('app', qq(
+	SELECT date_bin('15 minutes', created_at, '2000-01-01') < date_bin('15 minutes', created_at + interval '90 seconds', '2000-01-01')
+	FROM $log WHERE id = 35)) eq 't';
 tamper('a row is dated ahead',
 	"UPDATE $log SET created_at = created_at + interval '90 seconds' WHERE id = 35",
-	"time|5|today|35\nrows|5|today|-", qr/row 35, seal 5: has a later time than its seal/);
+	join("\n", 'time|5|today|35', 'rows|5|today|-', ('rollup|-|today|-') x ($other_quarter ? 4 : 0)), qr/row 35, seal 5: has a later time than its seal/);
 tamper('a partition is truncated',
 	"TRUNCATE fraiseql_audit.$today;
 	DELETE FROM fraiseql_audit.fraiseql_audit_counts WHERE bucket >= date_trunc('day', now(), 'UTC');
