@@ -361,8 +361,9 @@ fraiseql_obs_audit_forget_dropped_databases(PG_FUNCTION_ARGS)
 /*
  * audit_claim_start() returns timestamptz
  *
- * Since when this server logs in this database, if it is on this transaction
- * to write an entry about its start, else NULL.
+ * Since when this server logs in this database (-infinity: its start has been
+ * told before, and nothing is missing since), if it is on this transaction to
+ * write an entry about its start, else NULL.
  */
 Datum
 fraiseql_obs_audit_claim_start(PG_FUNCTION_ARGS)

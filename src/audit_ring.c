@@ -87,7 +87,8 @@ typedef struct RingDatabase
 	Oid			oid;			/* InvalidOid: not in use */
 	Announcement start;
 	uint64		sequence;		/* there since that reservation */
-	TimestampTz began_at;		/* nothing was logged here before */
+	TimestampTz began_at;		/* entries before are those of a server of
+								 * which nobody has said how it ended */
 	Latch	   *drainer;		/* of the process that drains it, or NULL */
 	FobsLosses	losses;
 } RingDatabase;
@@ -338,6 +339,20 @@ set_announcement(Announcement start)
 	SpinLockRelease(&shared->mutex);
 }
 
+/*
+ * The start is to be announced again.  If it had been, then there is no time
+ * before of which to tell: all that was rolled back since is here.
+ */
+static void
+withdraw_announcement(void)
+{
+	SpinLockAcquire(&shared->mutex);
+	if (my_database->start == ANNOUNCED)
+		my_database->began_at = DT_NOBEGIN;
+	my_database->start = NOT_ANNOUNCED;
+	SpinLockRelease(&shared->mutex);
+}
+
 /* What the level counts holds. */
 static void
 commit_level(const Level *level)
@@ -349,7 +364,7 @@ commit_level(const Level *level)
 	if (level->announces_start)
 		set_announcement(ANNOUNCED);
 	if (level->announces_stop)
-		set_announcement(NOT_ANNOUNCED);
+		withdraw_announcement();
 }
 
 /* What the level counts has not been. */
@@ -952,7 +967,8 @@ fobs_audit_ring_declare(FobsLosses *losses)
 
 /*
  * Whether it is on this transaction to say in the log of our database that the
- * server has started, and since when it logs there.
+ * server has started, and before when entries are those of another one; -infinity
+ * if this one has said so, and then that it ends.
  */
 bool
 fobs_audit_ring_announce_start(TimestampTz *began_at)

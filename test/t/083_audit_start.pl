@@ -66,6 +66,12 @@ sql($announce);
 is( sql("SELECT (details->>'since')::timestamptz = '$last' FROM $log ORDER BY id DESC LIMIT 1"),
 	't', 'the time before ends with the start');
 
+# an end of the one who announces, and not of the server
+sql($stop);
+sql(q(SELECT fraiseql_obs.log_operation('between')));
+sql($announce);
+is(announcement(), 'success|false|', 'nothing is missing');
+
 # an end in order
 sql($stop);
 $node->restart;
