@@ -156,7 +156,7 @@ fobs_sha256_end(MerkleHash *hash)
 
 #else
 
-/* The context belongs to a resource owner, or the transaction would free it. */
+/* It belongs to a resource owner, or the transaction would free it. */
 static pg_cryptohash_ctx *
 hash_context(void)
 {

@@ -967,8 +967,8 @@ fobs_audit_ring_declare(FobsLosses *losses)
 
 /*
  * Whether it is on this transaction to say in the log of our database that the
- * server has started, and before when entries are those of another one; -infinity
- * if this one has said so, and then that it ends.
+ * server has started, and before when entries are those of another one: since
+ * -infinity if this one has said so, and then that it ends.
  */
 bool
 fobs_audit_ring_announce_start(TimestampTz *began_at)

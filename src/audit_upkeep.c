@@ -210,13 +210,14 @@ execute_finalize(void *arg)
 {
 	AlterTableStmt *statement;
 	AlterTableCmd *command;
+	RangeVar   *name;
 	LOCKTAG		partition;
 
 	statement = castNode(AlterTableStmt, parse(arg)->utilityStmt);
 	command = linitial_node(AlterTableCmd, statement->cmds);
+	name = castNode(PartitionCmd, command->def)->name;
 	SET_LOCKTAG_RELATION(partition, MyDatabaseId,
-						 RangeVarGetRelid(castNode(PartitionCmd, command->def)->name,
-										  NoLock, false));
+						 RangeVarGetRelid(name, NoLock, false));
 	WaitForLockers(partition, AccessExclusiveLock, false);
 	WaitForOlderSnapshots(GetActiveSnapshot()->xmin, false);
 	(void) set_config_option("lock_timeout", FINALIZE_TIMEOUT, PGC_SUSET,

@@ -163,7 +163,7 @@ like($err, qr/permission denied/, 'nor is verifying');
 like($err, qr/must run in a READ COMMITTED transaction/, 'one isolation level');
 is($node->safe_psql('app', 'SELECT count(*) FROM fraiseql_obs.verify_audit_log(anchor => fraiseql_obs.audit_checkpoint())',
 		extra_params => [ '-U', 'reader' ]), '0', 'a reader verifies');
-is($node->safe_psql('app', "SELECT db_role, operation, result, details FROM $log ORDER BY id DESC LIMIT 1"),
+is($node->safe_psql('app', "SELECT db_role, operation, result, details - 'seals' FROM $log ORDER BY id DESC LIMIT 1"),
 	'reader|audit.verified|success|{"gaps": 0, "unchecked": 0, "violations": 0, "anchor_size": '
 	  . $node->safe_psql('app', "SELECT max(seal_no) FROM $seals") . '}', 'which is an entry');
 (undef, undef, $err) = $node->psql('app', "DELETE FROM $seals", extra_params => [ '-U', 'reader' ]);
