@@ -51,6 +51,11 @@ CppConcat(pg_finfo_,funcname) (void) \
 extern int no_such_variable
 #endif
 
+/* 16 took varatt.h out of postgres.h */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 16 moved queryjumble.h and made an instr_time a count of nanoseconds */
 #if PG_VERSION_NUM >= 160000
 #include "nodes/queryjumble.h"
