@@ -33,7 +33,7 @@ SELECT pg_temp.try($$WITH gone AS (DELETE FROM fraiseql_audit.fraiseql_audit_log
 SELECT pg_temp.try($$MERGE INTO fraiseql_audit.fraiseql_audit_log USING (SELECT 1) s ON true WHEN MATCHED THEN DELETE$$);
 SELECT pg_temp.try($$TRUNCATE fraiseql_audit.fraiseql_audit_log$$);
 SELECT pg_temp.try(format($$DELETE FROM %s$$, :'partition'));
-SELECT pg_temp.try(format($$INSERT INTO %s (id, operation) VALUES (1, 'forged')$$, :'partition'));
+SELECT pg_temp.try(format($$INSERT INTO %s (operation) VALUES ('forged')$$, :'partition'));
 SELECT pg_temp.try(format($$TRUNCATE %s$$, :'partition'));
 SELECT pg_temp.try($$UPDATE fraiseql_audit.fraiseql_audit_counts SET n = 0$$);
 SELECT pg_temp.try($$UPDATE fraiseql_audit.fraiseql_audit_settings SET retention = '1 day'$$);
