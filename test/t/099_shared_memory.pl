@@ -23,8 +23,9 @@ $formula =~ s/([QO])\xe2\x80\xb2/(($1 + 31) \/ 32 * 32)/g;
 sub is_as_stated
 {
 	my ($node, $name) = @_;
-	my $new = $node->safe_psql('postgres', "SELECT current_setting('server_version_num')::int >= 180000") eq 't';
-	my ($slots, $more) = $new ? ('autovacuum_worker_slots', 2) : ('autovacuum_max_workers', 1);
+	my $version = $node->safe_psql('postgres', 'SHOW server_version_num');
+	my $slots = $version >= 180000 ? 'autovacuum_worker_slots' : 'autovacuum_max_workers';
+	my $more = $version >= 170000 ? 2 : 1;
 
 	is( $node->safe_psql('postgres', q(SELECT sum(size) FROM pg_shmem_allocations WHERE name LIKE 'fraiseql\_obs%')),
 		$node->safe_psql('postgres', qq(SELECT $formula
