@@ -203,7 +203,8 @@ $$;
 COMMENT ON FUNCTION audit_last_id(regclass) IS
 'An id up to which all rows of the audit log are committed';
 
--- Without a lock: is there a row that is not sealed, or a heartbeat due?
+-- Without a lock: is there a row that is not sealed, or a heartbeat due?  The
+-- newest are looked at first: where there are any, it is they.
 CREATE FUNCTION audit_is_due(log regclass, heartbeat_after interval)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -217,7 +218,8 @@ DECLARE
 BEGIN
     EXECUTE format('SELECT %s OR refreshed_at < clock_timestamp() - $1 FROM %s',
                    CASE WHEN tail IS NULL THEN 'true'
-                   ELSE format('EXISTS (SELECT FROM %s WHERE %s)', log, tail) END,
+                   ELSE format('(SELECT true FROM %s WHERE %s ORDER BY created_at DESC, id DESC LIMIT 1) IS NOT NULL',
+                               log, tail) END,
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
     INTO due USING heartbeat_after;
     RETURN coalesce(due, false);
