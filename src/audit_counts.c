@@ -742,13 +742,27 @@ write_actor_days(Count **list, int n, Oid log)
 						arrays, lengthof(types));
 }
 
-/* Adds the counts to the rollups. */
+static int
+compare_bytes(const void *one, const void *other)
+{
+	const CountKey *a = &(*(Count *const *) one)->key;
+	const CountKey *b = &(*(Count *const *) other)->key;
+	int			order = memcmp(a->bytes, b->bytes, Min(a->length, b->length));
+
+	return order != 0 ? order : (int) a->length - (int) b->length;
+}
+
+/*
+ * Adds the counts to the rollups.  Those that are neighbours in the indexes
+ * follow one another, whose pages then are at hand.
+ */
 void
 fobs_counts_write(AuditCounts *counts, Oid log)
 {
 	int			n;
 	Count	  **list = list_counts(counts, &n);
 
+	qsort(list, n, sizeof(Count *), compare_bytes);
 	SPI_connect();
 	write_counts(list, n, log);
 	write_actor_days(list, n, log);
