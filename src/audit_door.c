@@ -28,15 +28,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "audit_door.h"
+#include "audit_extension.h"
 #include "audit_log.h"
 #include "compat.h"
 
@@ -72,14 +70,12 @@ fobs_audit_become_self(const FobsSavedUser *saved)
 static Oid
 worker_function(Oid function)
 {
-	char	   *schema = get_namespace_name(get_func_namespace(function));
 	char	   *name = psprintf("audit_do_%s", get_func_name(function));
 	Oid		   *types;
 	int			nargs;
 
 	get_func_signature(function, &types, &nargs);
-	return LookupFuncName(list_make2(makeString(schema), makeString(name)),
-						  nargs, types, false);
+	return fobs_extension_function(name, nargs, types);
 }
 
 /* Has a function's work done with doors open, besides those that are. */
@@ -116,8 +112,7 @@ work_as_owner(FunctionCallInfo fcinfo, int doors)
 	FobsSavedUser saved;
 	Datum		result;
 
-	fobs_audit_become_owner(fobs_audit_log_owner(fcinfo->flinfo->fn_oid),
-							&saved);
+	fobs_audit_become_owner(fobs_audit_log_owner(), &saved);
 	result = work_with_doors(fcinfo, doors);
 	fobs_audit_become_self(&saved);
 	return result;
