@@ -19,8 +19,9 @@
  * indexes), which runs when they are written.  So whatever writes the log's
  * tables does so with the rights of their owner and as a security-restricted
  * operation, as maintenance commands do, in a level of settings of its own:
- * that code can do nothing that its owner could not do.  What sets up a log,
- * when there is none, has the caller's rights.
+ * that code can do nothing that its owner could not do.  Who sets up a log has
+ * his own rights for what is new; the tables of one that stands are completed
+ * as their owner (audit_furnish()).
  *
  * Whatever opens a door puts it back as it was, also after an error.
  *
@@ -144,8 +145,7 @@ fraiseql_obs_audit_erase(PG_FUNCTION_ARGS)
 /*
  * name(...)
  *
- * Does what audit_do_name(...) does with the caller's rights: makes a log, or
- * what stands beside it.
+ * Does what audit_do_name(...) does with the caller's rights: makes a log.
  */
 Datum
 fraiseql_obs_audit_set_up(PG_FUNCTION_ARGS)
