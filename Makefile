@@ -11,6 +11,7 @@ OBJS = \
 	src/audit_door.o \
 	src/audit_drain.o \
 	src/audit_encoding.o \
+	src/audit_extension.o \
 	src/audit_guard.o \
 	src/audit_launcher.o \
 	src/audit_leaves.o \

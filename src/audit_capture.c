@@ -70,7 +70,6 @@ typedef enum TriggerArgument
 /* What the rows of a statement have in common */
 typedef struct Capture
 {
-	Oid			function;
 	TriggerData *trigger;
 	TupleDesc	descriptor;
 	char	  **arguments;
@@ -297,7 +296,6 @@ prepare_capture(Capture *capture, FunctionCallInfo fcinfo)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
 
-	capture->function = fcinfo->flinfo->fn_oid;
 	capture->trigger = trigger;
 	capture->descriptor = trigger->tg_relation->rd_att;
 	capture->arguments = trigger->tg_trigger->tgargs;
@@ -550,7 +548,7 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 	if (after != NULL)
 		fobs_set_value(&operation, ARG_NEW_DATA,
 					   logged_document(capture, new_document));
-	fobs_audit_append(capture->function, &operation);
+	fobs_audit_append(&operation);
 }
 
 /*
@@ -618,7 +616,7 @@ capture_truncate(Capture *capture)
 	Operation	operation;
 
 	begin_operation(capture, &operation, "truncate");
-	fobs_audit_append(capture->function, &operation);
+	fobs_audit_append(&operation);
 }
 
 /* Pins what output depends on, until the nest level that is returned ends. */

@@ -19,8 +19,9 @@
  * indexes), which runs when they are written.  So whatever writes the log's
  * tables does so with the rights of their owner and as a security-restricted
  * operation, as maintenance commands do, in a level of settings of its own:
- * that code can do nothing that its owner could not do.  What sets up a log,
- * when there is none, has the caller's rights.
+ * that code can do nothing that its owner could not do.  Who sets up a log has
+ * his own rights for what is new; the tables of one that stands are completed
+ * as their owner (audit_furnish()).
  *
  * Whatever opens a door puts it back as it was, also after an error.
  *
@@ -28,15 +29,13 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_proc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "audit_door.h"
+#include "audit_extension.h"
 #include "audit_log.h"
 #include "compat.h"
 
@@ -72,14 +71,12 @@ fobs_audit_become_self(const FobsSavedUser *saved)
 static Oid
 worker_function(Oid function)
 {
-	char	   *schema = get_namespace_name(get_func_namespace(function));
 	char	   *name = psprintf("audit_do_%s", get_func_name(function));
 	Oid		   *types;
 	int			nargs;
 
 	get_func_signature(function, &types, &nargs);
-	return LookupFuncName(list_make2(makeString(schema), makeString(name)),
-						  nargs, types, false);
+	return fobs_extension_function(name, nargs, types);
 }
 
 /* Has a function's work done with doors open, besides those that are. */
@@ -116,8 +113,7 @@ work_as_owner(FunctionCallInfo fcinfo, int doors)
 	FobsSavedUser saved;
 	Datum		result;
 
-	fobs_audit_become_owner(fobs_audit_log_owner(fcinfo->flinfo->fn_oid),
-							&saved);
+	fobs_audit_become_owner(fobs_audit_log_owner(), &saved);
 	result = work_with_doors(fcinfo, doors);
 	fobs_audit_become_self(&saved);
 	return result;
@@ -149,8 +145,7 @@ fraiseql_obs_audit_erase(PG_FUNCTION_ARGS)
 /*
  * name(...)
  *
- * Does what audit_do_name(...) does with the caller's rights: makes a log, or
- * what stands beside it.
+ * Does what audit_do_name(...) does with the caller's rights: makes a log.
  */
 Datum
 fraiseql_obs_audit_set_up(PG_FUNCTION_ARGS)

@@ -174,7 +174,7 @@ add_details(Operation *operation, Datum document)
 }
 
 static void
-write_slot(Oid caller, const FobsRingSlot *slot)
+write_slot(const FobsRingSlot *slot)
 {
 	Operation	operation;
 	FobsResult	result = slot->result;
@@ -196,7 +196,7 @@ write_slot(Oid caller, const FobsRingSlot *slot)
 	}
 	set_text(&operation, ARG_RESULT, fobs_audit_results[result]);
 	add_details(&operation, failure_document(slot, !succeeded));
-	fobs_audit_append_late(caller, &operation);
+	fobs_audit_append_late(&operation);
 }
 
 /* Is it the row itself that an error is about? */
@@ -220,7 +220,7 @@ is_rejection(int sqlstate)
  * of them.
  */
 static bool
-write_slots(Oid caller, FobsRingSlot **slots, int n)
+write_slots(FobsRingSlot **slots, int n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -231,7 +231,7 @@ write_slots(Oid caller, FobsRingSlot **slots, int n)
 	PG_TRY();
 	{
 		for (int i = 0; i < n; i++)
-			write_slot(caller, slots[i]);
+			write_slot(slots[i]);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -258,7 +258,7 @@ write_slots(Oid caller, FobsRingSlot **slots, int n)
 
 /* Writes an entry about what was lost, if anything was. */
 static void
-declare_losses(Oid caller)
+declare_losses(void)
 {
 	FobsLosses	losses;
 	Operation	operation;
@@ -282,7 +282,7 @@ declare_losses(Oid caller)
 	set_text(&operation, ARG_RESULT, fobs_audit_results[FOBS_RESULT_FAILURE]);
 	fobs_set_value(&operation, ARG_DETAILS,
 				   DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
-	fobs_audit_append(caller, &operation);
+	fobs_audit_append(&operation);
 }
 
 /*
@@ -294,7 +294,6 @@ declare_losses(Oid caller)
 Datum
 fraiseql_obs_audit_drain_ring(PG_FUNCTION_ARGS)
 {
-	Oid			caller = fcinfo->flinfo->fn_oid;
 	FobsRingSlot *slots[BATCH_SIZE];
 	int			n;
 	int64		written = 0;
@@ -302,17 +301,17 @@ fraiseql_obs_audit_drain_ring(PG_FUNCTION_ARGS)
 	fobs_counters_require();
 	PreventCommandDuringRecovery("audit_drain_ring()");
 	n = fobs_audit_ring_take(slots, BATCH_SIZE);
-	if (n > 0 && write_slots(caller, slots, n))
+	if (n > 0 && write_slots(slots, n))
 		written = n;
 	else
 	{
 		for (int i = 0; i < n; i++)
-			if (write_slots(caller, &slots[i], 1))
+			if (write_slots(&slots[i], 1))
 				written++;
 			else
 				fobs_audit_ring_reject();
 	}
-	declare_losses(caller);
+	declare_losses();
 	PG_RETURN_INT64(written);
 }
 

@@ -20,7 +20,8 @@
  *	 door is open.
  *
  * A log is active in the database and cluster that the registry names:
- * create_audit_log() sets that, so that a dump can be restored.  Each process
+ * create_audit_log() sets that, so that a dump can be restored.  A table that
+ * is not the extension's is no registry (audit_extension.c).  Each process
  * reads the registry when it first needs it, and again after an invalidation
  * of it, which audit_announce() sends.  Which relations are not guarded it
  * remembers, up to KNOWN of them, until they are changed.
@@ -48,11 +49,11 @@
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -62,12 +63,11 @@
 #include "utils/syscache.h"
 
 #include "audit_door.h"
+#include "audit_extension.h"
 #include "audit_guard.h"
 #include "audit_log.h"
 #include "compat.h"
 
-#define EXTENSION_NAME	"fraiseql_obs"
-#define EXTENSION_SCHEMA "fraiseql_obs"
 #define REGISTRY_NAME	"audit_registry"
 #define TABLE_PREFIX	"fraiseql_audit_"
 #define LOG_NAME		"fraiseql_audit_log"
@@ -77,6 +77,7 @@
 #define REGISTRY_SCHEMA_NAME		1
 #define REGISTRY_SYSTEM_IDENTIFIER	2
 #define REGISTRY_DATABASE_OID		3
+#define REGISTRY_COLUMNS			3
 
 /* Relations that are remembered as not guarded; a power of two */
 #define KNOWN			64
@@ -116,36 +117,74 @@ namespace_changed(Datum arg, int cacheid, uint32 hashvalue)
 	relation_changed((Datum) 0, InvalidOid);
 }
 
-/* The schema of the log that the registry says is active here, or none. */
+/* Are the columns of the registry those that we read? */
+static bool
+has_registry_columns(TupleDesc descriptor)
+{
+	static const Oid types[REGISTRY_COLUMNS] = {
+		[REGISTRY_SCHEMA_NAME - 1] = NAMEOID,
+		[REGISTRY_SYSTEM_IDENTIFIER - 1] = INT8OID,
+		[REGISTRY_DATABASE_OID - 1] = OIDOID
+	};
+
+	if (descriptor->natts < REGISTRY_COLUMNS)
+		return false;
+	for (int i = 0; i < REGISTRY_COLUMNS; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (attribute->attisdropped || attribute->atttypid != types[i])
+			return false;
+	}
+	return true;
+}
+
+/* The schema of the log that a row says is active here, or none. */
+static Oid
+registered_schema(HeapTuple row, TupleDesc descriptor)
+{
+	Datum		values[REGISTRY_COLUMNS];
+
+	for (int i = 0; i < REGISTRY_COLUMNS; i++)
+	{
+		bool		isnull;
+
+		values[i] = heap_getattr(row, i + 1, descriptor, &isnull);
+		if (isnull)
+			return InvalidOid;
+	}
+	if ((uint64) DatumGetInt64(values[REGISTRY_SYSTEM_IDENTIFIER - 1]) !=
+		GetSystemIdentifier() ||
+		DatumGetObjectId(values[REGISTRY_DATABASE_OID - 1]) != MyDatabaseId)
+		return InvalidOid;
+	return get_namespace_oid(NameStr(*DatumGetName(values[REGISTRY_SCHEMA_NAME - 1])),
+							 true);
+}
+
+/*
+ * The schema of the log that the registry says is active here, or none.  What
+ * is not ours is not even opened: its owner could have us wait for a lock.
+ */
 static Oid
 read_registry(void)
 {
-	Relation	registry = table_open(registry_oid, AccessShareLock);
-	TupleDesc	descriptor = RelationGetDescr(registry);
+	Relation	registry;
 	Oid			result = InvalidOid;
-	SysScanDesc scan = systable_beginscan(registry, InvalidOid, false, NULL,
-										  0, NULL);
-	HeapTuple	row = systable_getnext(scan);
 
-	if (HeapTupleIsValid(row))
+	if (get_rel_relkind(registry_oid) != RELKIND_RELATION ||
+		!fobs_extension_has(RelationRelationId, registry_oid))
+		return InvalidOid;
+	registry = table_open(registry_oid, AccessShareLock);
+	if (has_registry_columns(RelationGetDescr(registry)))
 	{
-		bool		nulls[2];
-		Datum		schema;
-		Datum		identifier;
-		Datum		database;
+		SysScanDesc scan = systable_beginscan(registry, InvalidOid, false,
+											  NULL, 0, NULL);
+		HeapTuple	row = systable_getnext(scan);
 
-		schema = heap_getattr(row, REGISTRY_SCHEMA_NAME, descriptor,
-							  &nulls[0]);
-		identifier = heap_getattr(row, REGISTRY_SYSTEM_IDENTIFIER, descriptor,
-								  &nulls[0]);
-		database = heap_getattr(row, REGISTRY_DATABASE_OID, descriptor,
-								&nulls[1]);
-		if (!nulls[0] && !nulls[1] &&
-			(uint64) DatumGetInt64(identifier) == GetSystemIdentifier() &&
-			DatumGetObjectId(database) == MyDatabaseId)
-			result = get_namespace_oid(NameStr(*DatumGetName(schema)), true);
+		if (HeapTupleIsValid(row))
+			result = registered_schema(row, RelationGetDescr(registry));
+		systable_endscan(scan);
 	}
-	systable_endscan(scan);
 	table_close(registry, AccessShareLock);
 	return result;
 }
@@ -397,20 +436,16 @@ static void
 record_switch(Node *statement)
 {
 	Operation	operation;
-	Oid			audit_log;
 
 	if (!guards(0))
 		return;
-	audit_log = LookupFuncName(list_make2(makeString(EXTENSION_SCHEMA),
-										  makeString("audit_log")),
-							   0, NULL, false);
 	memset(operation.nulls, true, sizeof(operation.nulls));
 	fobs_set_value(&operation, ARG_OPERATION,
 				   CStringGetTextDatum(IsA(statement, DropStmt) ?
 									   "audit.extension_dropped" :
 									   "audit.extension_updated"));
 	fobs_set_value(&operation, ARG_RESULT, CStringGetTextDatum("success"));
-	fobs_audit_append(audit_log, &operation);
+	fobs_audit_append(&operation);
 }
 
 /*

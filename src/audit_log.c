@@ -32,8 +32,6 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -44,6 +42,7 @@
 
 #include "audit_door.h"
 #include "audit_encoding.h"
+#include "audit_extension.h"
 #include "audit_log.h"
 #include "audit_ring.h"
 #include "compat.h"
@@ -135,20 +134,9 @@ forget_log(Datum arg, Oid relid)
 	}
 }
 
-/* A function of the extension, whose schema is that of caller. */
-static Oid
-extension_function(Oid caller, const char *name, int nargs, const Oid *types)
-{
-	char	   *schema = get_namespace_name(get_func_namespace(caller));
-
-	return LookupFuncName(list_make2(makeString(schema),
-									 makeString(pstrdup(name))),
-						  nargs, types, false);
-}
-
 /* Finds the log; an error if there is none. */
 static void
-find_log(Oid caller)
+find_log(void)
 {
 	static bool registered = false;
 	Relation	log;
@@ -161,9 +149,8 @@ find_log(Oid caller)
 		CacheRegisterRelcacheCallback(forget_log, (Datum) 0);
 		registered = true;
 	}
-	oid = DatumGetObjectId(OidFunctionCall0(extension_function(caller,
-															   "audit_log",
-															   0, NULL)));
+	oid = DatumGetObjectId(OidFunctionCall0(fobs_extension_function("audit_log",
+																	0, NULL)));
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
@@ -421,7 +408,7 @@ complete_operation(Operation *operation)
 
 /* Makes sure that there is a partition for now, as the owner, in SPI. */
 static void
-ensure_partition(Oid caller, TimestampTz now)
+ensure_partition(TimestampTz now)
 {
 	static const Oid types[] = {TIMESTAMPTZOID};
 	Oid			function;
@@ -429,7 +416,7 @@ ensure_partition(Oid caller, TimestampTz now)
 
 	if (now >= partition_from && now < partition_until)
 		return;
-	function = extension_function(caller, "audit_ensure_partition", 1, types);
+	function = fobs_extension_function("audit_ensure_partition", 1, types);
 	fobs_audit_doors |= FOBS_DOOR_KEEP;
 	until = OidFunctionCall1(function, TimestampTzGetDatum(now));
 	partition_until = DatumGetTimestampTz(until);
@@ -438,7 +425,7 @@ ensure_partition(Oid caller, TimestampTz now)
 
 /* Appends a row, as the log's owner, and returns its id. */
 static int64
-append(Oid caller, Operation *operation)
+append(Operation *operation)
 {
 	char		nulls[N_ARGUMENTS];
 	int			doors_before = fobs_audit_doors;
@@ -446,10 +433,9 @@ append(Oid caller, Operation *operation)
 	int64		id;
 
 	SPI_connect();
-	ensure_partition(caller,
-					 DatumGetTimestampTz(operation->values[ARG_CREATED_AT]));
+	ensure_partition(DatumGetTimestampTz(operation->values[ARG_CREATED_AT]));
 	/* making a partition makes us forget the log */
-	find_log(caller);
+	find_log();
 	prepare_insert();
 	for (int i = 0; i < N_ARGUMENTS; i++)
 		nulls[i] = operation->nulls[i] ? 'n' : ' ';
@@ -466,15 +452,15 @@ append(Oid caller, Operation *operation)
 
 /* The role that the log belongs to; an error if there is no log. */
 Oid
-fobs_audit_log_owner(Oid caller)
+fobs_audit_log_owner(void)
 {
-	find_log(caller);
+	find_log();
 	return log_owner;
 }
 
 /* Appends a complete operation, and returns its id. */
 static int64
-append_as_owner(Oid caller, Operation *operation)
+append_as_owner(Operation *operation)
 {
 	int			doors_before = fobs_audit_doors;
 	FobsSavedUser saved;
@@ -486,7 +472,7 @@ append_as_owner(Oid caller, Operation *operation)
 	fobs_audit_become_owner(log_owner, &saved);
 	PG_TRY();
 	{
-		id = append(caller, operation);
+		id = append(operation);
 	}
 	PG_FINALLY();
 	{
@@ -499,14 +485,14 @@ append_as_owner(Oid caller, Operation *operation)
 
 /*
  * Appends an operation to the log and returns its id.  What the operation has
- * must be within bounds.  caller is the function of ours that was called.
+ * must be within bounds.
  */
 int64
-fobs_audit_append(Oid caller, Operation *operation)
+fobs_audit_append(Operation *operation)
 {
-	find_log(caller);
+	find_log();
 	complete_operation(operation);
-	return append_as_owner(caller, operation);
+	return append_as_owner(operation);
 }
 
 /*
@@ -514,11 +500,11 @@ fobs_audit_append(Oid caller, Operation *operation)
  * process: who it was stays.
  */
 int64
-fobs_audit_append_late(Oid caller, Operation *operation)
+fobs_audit_append_late(Operation *operation)
 {
-	find_log(caller);
+	find_log();
 	stamp_operation(operation);
-	return append_as_owner(caller, operation);
+	return append_as_owner(operation);
 }
 
 /*
@@ -526,15 +512,15 @@ fobs_audit_append_late(Oid caller, Operation *operation)
  * it is reserved before anything is done; see audit_ring.c.
  */
 static int64
-append_covered(Oid caller, Operation *operation)
+append_covered(Operation *operation)
 {
 	FobsRingSlot *slot;
 	int64		id;
 
-	find_log(caller);
+	find_log();
 	complete_operation(operation);
 	slot = fobs_audit_ring_reserve(operation);
-	id = append_as_owner(caller, operation);
+	id = append_as_owner(operation);
 	if (slot != NULL)
 		slot->id = id;
 	return id;
@@ -567,9 +553,9 @@ fraiseql_obs_log_operation(PG_FUNCTION_ARGS)
 			PG_GETARG_DATUM(i);
 	}
 	/* that there is no log is said before what is wrong with the call */
-	find_log(fcinfo->flinfo->fn_oid);
+	find_log();
 	check_operation(&operation);
-	PG_RETURN_INT64(append_covered(fcinfo->flinfo->fn_oid, &operation));
+	PG_RETURN_INT64(append_covered(&operation));
 }
 
 /*

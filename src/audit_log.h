@@ -74,9 +74,9 @@ fobs_set_value(Operation *operation, Argument argument, Datum value)
 	operation->nulls[argument] = false;
 }
 
-extern Oid	fobs_audit_log_owner(Oid caller);
-extern int64 fobs_audit_append(Oid caller, Operation *operation);
-extern int64 fobs_audit_append_late(Oid caller, Operation *operation);
+extern Oid	fobs_audit_log_owner(void);
+extern int64 fobs_audit_append(Operation *operation);
+extern int64 fobs_audit_append_late(Operation *operation);
 extern FobsResult fobs_audit_result(const Operation *operation);
 extern Datum fobs_audit_truncated(size_t size);
 

@@ -10,6 +10,14 @@
  * terminates the process need not wait.  What is to be done before the process
  * ends is not cancelled, and should be short.
  *
+ * The process has the rights of a superuser, and what it works on belongs to
+ * somebody else, who may have attached code of his own to it.  So all that is
+ * done in a transaction is done with the rights of the log's owner, as a
+ * security-restricted operation (audit_door.c); and if a statement commits on
+ * its way (DETACH CONCURRENTLY), up to there, for the server lets no such
+ * operation outlive a transaction.  Only whether there is a log is found out
+ * before, which executes nothing (audit_extension.c).
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,7 +35,9 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "audit_door.h"
 #include "audit_guard.h"
+#include "audit_log.h"
 #include "audit_process.h"
 #include "compat.h"
 
@@ -36,6 +46,10 @@ static volatile sig_atomic_t cancellable = false;
 
 /* What is executed is what there is to do before the process ends */
 static bool leaving = false;
+
+/* Whose rights we had before we took those of the log's owner */
+static FobsSavedUser self;
+static bool as_owner = false;
 
 /* SIGTERM: end, and do not wait for what is being executed. */
 static void
@@ -82,6 +96,32 @@ set_up_session(void)
 						PGC_SUSET, PGC_S_OVERRIDE);
 }
 
+/* Takes the rights of the log's owner for the work of a transaction. */
+static void
+take_rights(void)
+{
+	fobs_audit_become_owner(fobs_audit_log_owner(), &self);
+	as_owner = true;
+}
+
+static void
+give_back_rights(void)
+{
+	if (as_owner)
+		fobs_audit_become_self(&self);
+	as_owner = false;
+}
+
+/* The transaction ends; one that fails gives them back itself. */
+static void
+transaction_ends(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		give_back_rights();
+	else if (event == XACT_EVENT_ABORT)
+		as_owner = false;
+}
+
 /* Connects to the database, as a superuser. */
 void
 fobs_audit_process_start(Oid database)
@@ -91,6 +131,7 @@ fobs_audit_process_start(Oid database)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	pgstat_report_appname(MyBgworkerEntry->bgw_type);
+	RegisterXactCallback(transaction_ends, NULL);
 	set_up_session();
 }
 
@@ -156,7 +197,10 @@ fobs_audit_process_leave(void)
 	leaving = true;
 }
 
-/* Does work in a transaction of its own; false if it fails. */
+/*
+ * Does work in a transaction of its own, with the rights of the log's owner;
+ * false if it fails.
+ */
 bool
 fobs_audit_transaction(const char *activity, FobsWork work, void *arg)
 {
@@ -169,7 +213,9 @@ fobs_audit_transaction(const char *activity, FobsWork work, void *arg)
 	PG_TRY();
 	{
 		begin_transaction(activity);
+		take_rights();
 		work(arg);
+		give_back_rights();
 		end_transaction();
 		done = true;
 	}

@@ -10,7 +10,8 @@
  * key and the Ed25519 signature.
  *
  * Only the audit worker signs: it alone loads the module that can, and reads
- * the key (fraiseql_obs_sign.c).
+ * the key (fraiseql_obs_sign.c).  The log's tables it reads and writes with the
+ * rights of their owner.
  *
  *-------------------------------------------------------------------------
  */
@@ -95,14 +96,12 @@ read_checkpoint(void)
 }
 
 static void
-publish(Oid caller, const char *note)
+publish(const char *note)
 {
 	Oid			type = TEXTOID;
 	Datum		value = CStringGetTextDatum(note);
 	int			doors_before = fobs_audit_doors;
-	FobsSavedUser saved;
 
-	fobs_audit_become_owner(fobs_audit_log_owner(caller), &saved);
 	fobs_audit_doors |= FOBS_DOOR_KEEP;
 	PG_TRY();
 	{
@@ -115,7 +114,6 @@ publish(Oid caller, const char *note)
 		fobs_audit_doors = doors_before;
 	}
 	PG_END_TRY();
-	fobs_audit_become_self(&saved);
 }
 
 /*
@@ -127,6 +125,7 @@ publish(Oid caller, const char *note)
 Datum
 fraiseql_obs_audit_sign_checkpoint(PG_FUNCTION_ARGS)
 {
+	FobsSavedUser saved;
 	char	   *note;
 	bool		needed;
 
@@ -137,11 +136,13 @@ fraiseql_obs_audit_sign_checkpoint(PG_FUNCTION_ARGS)
 	if (fobs_audit_signing_key_file == NULL ||
 		fobs_audit_signing_key_file[0] == '\0')
 		PG_RETURN_BOOL(false);
+	fobs_audit_become_owner(fobs_audit_log_owner(), &saved);
 	SPI_connect();
 	note = read_checkpoint();
 	needed = strstr(note, "\n\n") == NULL;
 	if (needed)
-		publish(fcinfo->flinfo->fn_oid, sign_note(note));
+		publish(sign_note(note));
 	SPI_finish();
+	fobs_audit_become_self(&saved);
 	PG_RETURN_BOOL(needed);
 }

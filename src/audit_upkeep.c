@@ -35,7 +35,10 @@
  *
  * A session that is terminated while it detaches leaves what we leave.  The
  * statement passes the guard by a door, which is closed again whatever
- * happens.
+ * happens.  It is executed with the rights of the log's owner (audit_process.c):
+ * the check of foreign keys that refer to the log may call his casts.  That is
+ * over before CONCURRENTLY commits for the first time; what comes after it calls
+ * nothing of his.
  *
  *-------------------------------------------------------------------------
  */
@@ -315,7 +318,7 @@ static bool
 close_and_detach(const char *range_from)
 {
 	List	   *statements =
-	query_texts(psprintf("SELECT fraiseql_obs.audit_close_partition('%s')",
+	query_texts(psprintf("SELECT fraiseql_obs.audit_close_partition(timestamptz '%s')",
 						 range_from));
 
 	return statements == NIL || detach(linitial(statements));
@@ -355,7 +358,7 @@ remove_partitions(void)
 
 		if (ShutdownRequestPending || !close_and_detach(from))
 			break;
-		(void) fobs_audit_execute(psprintf("SELECT fraiseql_obs.audit_drop_partition('%s')",
+		(void) fobs_audit_execute(psprintf("SELECT fraiseql_obs.audit_drop_partition(timestamptz '%s')",
 										   from));
 	}
 }

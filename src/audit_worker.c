@@ -40,6 +40,18 @@
 #include "compat.h"
 #include "label.h"
 
+/*
+ * What is called has all arguments, of the types that are declared, so that
+ * there is nothing to choose between.
+ */
+#define SEAL			"SELECT fraiseql_obs.seal_audit_log(interval '5 minutes')"
+#define SIGN			"SELECT fraiseql_obs.audit_sign_checkpoint()"
+#define ROOT \
+	"SELECT fraiseql_obs.audit_checkpoint_number(bigint '" INT64_FORMAT "')"
+#define DRAIN			"SELECT fraiseql_obs.audit_drain_ring()"
+#define ANNOUNCE_START	"SELECT fraiseql_obs.audit_announce_start()"
+#define ANNOUNCE_STOP	"SELECT fraiseql_obs.audit_announce_stop()"
+
 #define UPKEEP_S		60
 
 /* How long we wait for sessions that end, once we are to end ourselves */
@@ -57,17 +69,15 @@ seal(void)
 {
 	static int64 known_seals = -1;
 	static int64 root = -1;
-	int64		seals = fobs_audit_execute("SELECT fraiseql_obs.seal_audit_log()");
+	int64		seals = fobs_audit_execute(SEAL);
 
 	if (seals < 0)
 		return;
 	if (seals > 0 && fobs_audit_signing_key_file[0] != '\0')
-		(void) fobs_audit_execute("SELECT fraiseql_obs.audit_sign_checkpoint()");
+		(void) fobs_audit_execute(SIGN);
 	if (seals != known_seals)
 	{
-		char	   *query =
-		psprintf("SELECT fraiseql_obs.audit_checkpoint_number(" INT64_FORMAT ")",
-				 seals);
+		char	   *query = psprintf(ROOT, seals);
 
 		root = seals > 0 ? fobs_audit_execute(query) : -1;
 		known_seals = seals;
@@ -80,7 +90,7 @@ seal(void)
 static void
 drain_ring(void)
 {
-	while (fobs_audit_execute("SELECT fraiseql_obs.audit_drain_ring()") > 0)
+	while (fobs_audit_execute(DRAIN) > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (ShutdownRequestPending)
@@ -102,7 +112,7 @@ take_leave(void)
 	fobs_audit_process_leave();
 	do
 	{
-		if (fobs_audit_execute("SELECT fraiseql_obs.audit_drain_ring()") > 0)
+		if (fobs_audit_execute(DRAIN) > 0)
 			continue;
 		if (fobs_audit_ring_unsettled() == 0)
 			break;
@@ -111,7 +121,7 @@ take_leave(void)
 						 LEAVE_STEP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	} while (GetCurrentTimestamp() < deadline);
-	(void) fobs_audit_execute("SELECT fraiseql_obs.audit_announce_stop()");
+	(void) fobs_audit_execute(ANNOUNCE_STOP);
 }
 
 /* Ends, so that the launcher starts a worker again or not. */
@@ -181,7 +191,7 @@ fraiseql_obs_audit_worker_main(Datum database)
 		proc_exit(0);
 
 	(void) fobs_audit_ring_set_drainer(MyLatch);
-	(void) fobs_audit_execute("SELECT fraiseql_obs.audit_announce_start()");
+	(void) fobs_audit_execute(ANNOUNCE_START);
 	while (!ShutdownRequestPending && fobs_audit_worker)
 	{
 		bool		upkeep;

@@ -5,6 +5,51 @@
 -- and CREATE EXTENSION puts them back.
 --
 
+-- What is done to the tables of the log.  They may have stood before, with what
+-- their owner has made of them.
+CREATE FUNCTION audit_furnish()
+RETURNS void
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_furnish() IS
+'Gives the audit log the tables beside it, triggers and row security that it lacks';
+
+CREATE FUNCTION audit_do_audit_furnish()
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    guarded boolean;
+    partition regclass;
+BEGIN
+    PERFORM @extschema@.audit_create_rollups(log);
+    PERFORM @extschema@.audit_create_evidence(log);
+    PERFORM @extschema@.audit_create_retention(log);
+    EXECUTE format('SELECT guard_triggers FROM %s',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO guarded;
+    IF guarded AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
+    THEN
+        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
+                        BEFORE INSERT ON %s
+                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
+                       log);
+    END IF;
+    PERFORM @extschema@.audit_dress_partition(log, log);
+    FOR partition IN
+        SELECT inhrelid FROM pg_inherits WHERE inhparent = log
+    LOOP
+        PERFORM @extschema@.audit_dress_partition(log, partition);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION audit_do_audit_furnish() IS
+'What audit_furnish() does';
+
 -- What a log needs of the extension and loses with it.
 CREATE FUNCTION audit_attach(log regclass)
 RETURNS void
@@ -13,16 +58,16 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log);
-    guarded boolean;
-    partition regclass;
 BEGIN
-    PERFORM @extschema@.audit_create_evidence(log);
-    PERFORM @extschema@.audit_create_retention(log);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log(), @extschema@.audit_guard(),
         @extschema@.audit_table_name(regclass, text),
         @extschema@.audit_dress_partition(regclass, regclass),
+        @extschema@.audit_dress_table(regclass, regclass),
+        @extschema@.audit_create_rollups(regclass),
+        @extschema@.audit_create_evidence(regclass),
+        @extschema@.audit_create_retention(regclass),
         @extschema@.audit_ensure_partition(timestamptz),
         @extschema@.audit_partition_name, @extschema@.audit_partition_end,
         @extschema@.log_operation, @extschema@.audit_profile_days,
@@ -67,11 +112,13 @@ BEGIN
         @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
         @extschema@.audit_checkpoint_number,
+        @extschema@.audit_sign_checkpoint(),
+        @extschema@.audit_publish_checkpoint(text),
         @extschema@.audit_verify, @extschema@.audit_verified,
         @extschema@.audit_seal_count,
         @extschema@.verify_audit_log, @extschema@.seal_audit_log, @extschema@.audit_do_seal_audit_log,
         @extschema@.refresh_audit_rollups(),
-        @extschema@.log_operation, @extschema@.audit_drain_ring(),
+        @extschema@.audit_drain_ring(),
         @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
@@ -80,25 +127,7 @@ BEGIN
         @extschema@.audit_do_index_audit_partitions(),
         @extschema@.audit_do_adopt_audit_source(regclass, jsonb),
         @extschema@.audit_do_forget_audit_source(regclass) TO %I', owner);
-
-    EXECUTE format('SELECT guard_triggers FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO guarded;
-    IF guarded AND NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
-    THEN
-        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
-                        BEFORE INSERT ON %s
-                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
-                       log);
-    END IF;
-    PERFORM @extschema@.audit_dress_partition(log, log);
-    FOR partition IN
-        SELECT inhrelid FROM pg_inherits WHERE inhparent = log
-    LOOP
-        PERFORM @extschema@.audit_dress_partition(log, partition);
-    END LOOP;
+    PERFORM @extschema@.audit_furnish();
 END
 $$;
 COMMENT ON FUNCTION audit_attach(regclass) IS

@@ -7,7 +7,10 @@
 --
 -- What runs for users who have no right on the tables (log_operation()) runs
 -- with the rights of the tables' owner, never with those of a superuser: what
--- an owner adds to a table can do no more than the owner.
+-- an owner adds to a table can do no more than the owner.  That holds for who
+-- makes a log, too: with his own rights create_audit_log() makes what is not
+-- there yet, and grants; on tables that stand, works audit_furnish() as their
+-- owner.
 --
 
 -- Which schema has the audit log.  Of two databases of a restored dump both
@@ -289,16 +292,31 @@ $$;
 COMMENT ON FUNCTION audit_check_owner(text, oid, name) IS
 'Raises an error if something belongs to a role that nobody has named';
 
--- Whether a log and its settings stand in a schema, and are what they seem.
+CREATE FUNCTION audit_relations(schema name)
+RETURNS SETOF regclass
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.oid
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema AND starts_with(c.relname::text, 'fraiseql_audit_')
+      AND c.relkind NOT IN ('i', 'I', 'S')
+      -- adopted sources
+      AND NOT (c.relkind = 'v' AND starts_with(c.relname::text, 'fraiseql_audit_source_'))
+$$;
+COMMENT ON FUNCTION audit_relations(name) IS
+'What is called as the tables of an audit log are, in a schema';
+
+-- Whether a log and its settings stand in a schema, and all tables of our names
+-- there are such, and of one owner.  What he has attached to them, runs as he.
 CREATE FUNCTION audit_is_standing(schema name)
 RETURNS boolean
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT count(*) = 2 AND count(DISTINCT c.relowner) = 1
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema
-      AND (c.relname, c.relkind) IN (('fraiseql_audit_log', 'p'), ('fraiseql_audit_settings', 'r'))
+    SELECT count(*) FILTER (WHERE (relname, relkind) IN (('fraiseql_audit_log', 'p'), ('fraiseql_audit_settings', 'r'))) = 2
+           AND count(DISTINCT relowner) = 1 AND bool_and(relkind IN ('r', 'p'))
+    FROM @extschema@.audit_relations(schema) r JOIN pg_class c ON c.oid = r
 $$;
 COMMENT ON FUNCTION audit_is_standing(name) IS
 'Whether there is an audit log in a schema';
@@ -334,6 +352,7 @@ DECLARE
     table_name text := quote_ident(schema) || '.fraiseql_audit_log';
     settings text := quote_ident(schema) || '.fraiseql_audit_settings';
     here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    in_the_way regclass;
     kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
 BEGIN
@@ -382,6 +401,15 @@ BEGIN
         RAISE duplicate_object USING
             MESSAGE = format('this database has an audit log in schema "%s"', here),
             HINT = 'A database has one audit log.';
+    END IF;
+    SELECT r INTO in_the_way
+    FROM @extschema@.audit_relations(schema) r JOIN pg_class c ON c.oid = r
+    ORDER BY relkind IN ('r', 'p'), relname LIMIT 1;
+    IF FOUND THEN
+        RAISE duplicate_table USING
+            MESSAGE = format('cannot make the audit log, for "%s" is in the way', in_the_way),
+            DETAIL = 'It is not a table of an audit log that is whole and has one owner.',
+            HINT = 'Rename it, or make the log in another schema.';
     END IF;
 
     IF to_regnamespace(quote_ident(schema)) IS NULL THEN
@@ -486,7 +514,6 @@ BEGIN
 
     DELETE FROM @extschema@.audit_registry;
     INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema);
-    PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_attach(log);
     PERFORM @extschema@.audit_ensure_partition(at)
     FROM @extschema@.audit_partitions_ahead(log) at;

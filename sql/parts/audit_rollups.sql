@@ -23,7 +23,7 @@
 -- log, which the policies of the tables say.
 --
 
--- A table beside the log is its owner's, and seen by who sees all of its rows.
+-- A table beside the log is seen by who sees all of its rows.
 CREATE FUNCTION audit_dress_table(log regclass, beside regclass)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -34,12 +34,10 @@ BEGIN
     EXECUTE format('CREATE POLICY fraiseql_audit_all_rows ON %s FOR SELECT
                     USING ((SELECT NOT row_security_active(%L::regclass)))',
                    beside, log);
-    EXECUTE format('ALTER TABLE %s OWNER TO %I', beside,
-                   (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
 END
 $$;
 COMMENT ON FUNCTION audit_dress_table(regclass, regclass) IS
-'Gives a table beside the audit log its owner and its row security';
+'Gives a table beside the audit log its row security';
 
 CREATE FUNCTION audit_create_rollups(log regclass)
 RETURNS void
@@ -52,6 +50,9 @@ DECLARE
     state text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
     rollup text;
 BEGIN
+    IF to_regclass(state) IS NOT NULL THEN
+        RETURN;
+    END IF;
     EXECUTE format($table$
         CREATE TABLE %s (
             dimension text NOT NULL,
@@ -108,7 +109,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION audit_create_rollups(regclass) IS
-'Makes the tables for the counts of an audit log';
+'Makes the tables for the counts of an audit log where they are missing';
 
 -- Of this statement, with our own transaction as one that goes on: what it
 -- will yet write is not there.
