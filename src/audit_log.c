@@ -464,6 +464,14 @@ append(Oid caller, Operation *operation)
 	return id;
 }
 
+/* The table that is the log; an error if there is none. */
+Oid
+fobs_audit_log_table(Oid caller)
+{
+	find_log(caller);
+	return log_oid;
+}
+
 /* The role that the log belongs to; an error if there is no log. */
 Oid
 fobs_audit_log_owner(Oid caller)

@@ -74,6 +74,7 @@ fobs_set_value(Operation *operation, Argument argument, Datum value)
 	operation->nulls[argument] = false;
 }
 
+extern Oid	fobs_audit_log_table(Oid caller);
 extern Oid	fobs_audit_log_owner(Oid caller);
 extern int64 fobs_audit_append(Oid caller, Operation *operation);
 extern int64 fobs_audit_append_late(Oid caller, Operation *operation);
