@@ -23,6 +23,7 @@ OBJS = \
 	src/audit_ring.o \
 	src/audit_seal.o \
 	src/audit_sign.o \
+	src/audit_tables.o \
 	src/audit_upkeep.o \
 	src/audit_verify.o \
 	src/audit_worker.o \

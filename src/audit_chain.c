@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "audit_query.h"
+#include "audit_tables.h"
 #include "audit_verify.h"
 #include "compat.h"
 
@@ -159,8 +160,16 @@ read_checkpoint(TupleTableSlot *slot, void *arg)
 	Chain	   *chain = arg;
 	MemoryContext before;
 	Checkpoint	checkpoint = {.size = DatumGetInt64(slot->tts_values[0])};
+	Finding		finding = {VIOLATION, "checkpoint"};
 
-	copy_hash(slot->tts_values[1], slot->tts_isnull[1], &checkpoint.root);
+	if (checkpoint.size <= 0 ||
+		!copy_hash(slot->tts_values[1], slot->tts_isnull[1],
+				   &checkpoint.root))
+	{
+		fobs_report(chain->verifier, &finding,
+					"a checkpoint was changed: it is not one of seals");
+		return;
+	}
 	before = MemoryContextSwitchTo(chain->verifier->context);
 	add_checkpoint(chain, &checkpoint);
 	MemoryContextSwitchTo(before);
@@ -354,12 +363,16 @@ report_missing(Chain *chain, int64 from, int64 to)
 	chain->whole = false;
 }
 
-/* The columns without which nothing can be said, whatever the table allows */
+/* Has it all that no seal is without, whatever the table allows? */
 static bool
 is_complete(TupleTableSlot *slot)
 {
 	return !is_null(slot, SEAL_NO) && !is_null(slot, SEAL_INCARNATION) &&
-		!is_null(slot, SEAL_KIND) && !is_null(slot, SEAL_SNAPSHOT);
+		!is_null(slot, SEAL_KIND) && !is_null(slot, SEAL_SEALED_AT) &&
+		!is_null(slot, SEAL_SNAPSHOT) && !is_null(slot, SEAL_AFTER_ID) &&
+		!is_null(slot, SEAL_N) &&
+		(!is_baseline(slot) || (!is_null(slot, SEAL_UNTIL_ID) &&
+								!is_null(slot, SEAL_SEEN_ID)));
 }
 
 static void
@@ -379,6 +392,13 @@ check_seal(TupleTableSlot *slot, void *arg)
 	{
 		fobs_report(verifier, &finding,
 					"seal " INT64_FORMAT " was changed: it is not complete",
+					seal_no);
+		return;
+	}
+	if (seal_no <= verifier->n_seals)
+	{
+		fobs_report(verifier, &finding,
+					"seal " INT64_FORMAT " is there more than once, or has been collapsed",
 					seal_no);
 		return;
 	}
@@ -437,6 +457,8 @@ check_state(TupleTableSlot *slot, void *arg)
 	Finding		finding = {VIOLATION, "state"};
 	int64		seals = DatumGetInt64(slot->tts_values[0]);
 
+	if (verifier->n_states++ > 0)	/* told of at the end */
+		return;
 	verifier->has_origin = !slot->tts_isnull[2];
 	if (verifier->has_origin)
 		verifier->origin = *DatumGetUUIDP(slot->tts_values[2]);
@@ -461,41 +483,73 @@ check_state(TupleTableSlot *slot, void *arg)
 	}
 }
 
+/* The nodes of the tree of the seals that were collapsed; false: none are */
+static bool
+read_nodes(Chain *chain, int64 size, Datum array)
+{
+	Datum	   *nodes;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(array), BYTEAOID, -1, false,
+					  TYPALIGN_INT, &nodes, &nulls, &n);
+	if (size < 0 || n != fobs_merkle_count_nodes(size))
+		return false;
+	for (int i = 0; i < n; i++)
+		if (!copy_hash(nodes[i], nulls[i], &chain->tree.nodes[i]))
+			return false;
+	chain->tree.size = size;
+	chain->tree.n_nodes = n;
+	return true;
+}
+
 /* The seals that were collapsed: how many, nodes of their tree, the last. */
 static void
 read_collapsed(TupleTableSlot *slot, void *arg)
 {
 	Chain	   *chain = arg;
 	Verifier   *verifier = chain->verifier;
-	Datum	   *nodes;
-	bool	   *nulls;
-	int			n;
+	int64		size = DatumGetInt64(slot->tts_values[0]);
+	Finding		finding = {VIOLATION, "state"};
 
-	if (DatumGetInt64(slot->tts_values[0]) == 0)
+	if (verifier->n_collapsed++ > 0 || size == 0)
 		return;
-	deconstruct_array(DatumGetArrayTypeP(slot->tts_values[1]), BYTEAOID, -1,
-					  false, TYPALIGN_INT, &nodes, &nulls, &n);
-	verifier->n_seals = DatumGetInt64(slot->tts_values[0]);
-	chain->tree.size = verifier->n_seals;
-	chain->tree.n_nodes = Min(n, MERKLE_MAX_NODES);
-	chain->whole = n == fobs_merkle_count_nodes(verifier->n_seals);
-	for (int i = 0; i < chain->tree.n_nodes; i++)
-		if (!copy_hash(nodes[i], nulls[i], &chain->tree.nodes[i]))
-			chain->whole = false;
-	copy_hash(slot->tts_values[2], slot->tts_isnull[2], &chain->hash);
-	if (!slot->tts_isnull[3])
-		chain->snapshot = keep_snapshot(verifier, slot->tts_values[3],
-										slot->tts_isnull[3]);
+	if (!read_nodes(chain, size, slot->tts_values[1]) ||
+		!copy_hash(slot->tts_values[2], slot->tts_isnull[2], &chain->hash) ||
+		slot->tts_isnull[3])
+	{
+		chain->whole = false;
+		fobs_report(verifier, &finding,
+					"what is left of the seals that were collapsed is not the tree of " INT64_FORMAT " seals",
+					size);
+	}
+	else
+		chain->snapshot = keep_snapshot(verifier, slot->tts_values[3], false);
+	verifier->n_seals = Max(size, 0);
 	compare_checkpoints(chain);
 }
 
+/* Tables of one row that have none, or more */
 static void
-run(Chain *chain, const char *text,
-	void (*row) (TupleTableSlot *slot, void *arg))
+check_singleton(Verifier *verifier, const char *table, int n)
 {
-	AuditQuery	query = {.text = text,.row = row,.arg = chain};
+	Finding		finding = {VIOLATION, "state"};
 
-	fobs_audit_run_query(&query);
+	if (n != 1)
+		fobs_report(verifier, &finding, "table \"%s\" has %d rows, and not 1",
+					table, n);
+}
+
+/* Reads columns of a table, of which so many must not be null. */
+static void
+run(Chain *chain, const char *columns, const char *table, const char *order,
+	uint32 required, void (*row) (TupleTableSlot *slot, void *arg))
+{
+	AuditQuery	query = {.row = row,.arg = chain};
+
+	query.text = psprintf("SELECT %s FROM %s%s", columns,
+						  fobs_beside(chain->verifier, table), order);
+	fobs_verify_query(chain->verifier, &query, table, required);
 }
 
 /*
@@ -509,21 +563,21 @@ fobs_verify_chain(Verifier *verifier, const pg_uuid_t *origin,
 	Finding		finding = {VIOLATION, "anchor"};
 
 	fobs_merkle_init(&chain.tree);
-	run(&chain, psprintf("SELECT size, root FROM %s ORDER BY size",
-						 fobs_beside(verifier, "fraiseql_audit_checkpoints")),
-		read_checkpoint);
+	run(&chain, "size, root", "fraiseql_audit_checkpoints", " ORDER BY size",
+		FIRST_COLUMNS(2), read_checkpoint);
 	if (anchor != NULL)
 		add_checkpoint(&chain, anchor);
-	if (fobs_is_beside(verifier, "fraiseql_audit_collapsed"))
-		run(&chain, psprintf("SELECT seal_count, nodes, last_hash, last_snapshot FROM %s",
-							 fobs_beside(verifier, "fraiseql_audit_collapsed")),
-			read_collapsed);
-	run(&chain, psprintf("SELECT %s FROM %s ORDER BY seal_no", SEAL_COLUMNS,
-						 fobs_beside(verifier, "fraiseql_audit_seals")),
-		check_seal);
-	run(&chain, psprintf("SELECT seals, last_hash, origin, system_identifier, database_oid, tree FROM %s",
-						 fobs_beside(verifier, "fraiseql_audit_rollup_state")),
+	run(&chain, "seal_count, nodes, last_hash, last_snapshot",
+		"fraiseql_audit_collapsed", "", FIRST_COLUMNS(2), read_collapsed);
+	check_singleton(verifier, "fraiseql_audit_collapsed",
+					verifier->n_collapsed);
+	run(&chain, SEAL_COLUMNS, "fraiseql_audit_seals", " ORDER BY seal_no",
+		ONE_COLUMN(SEAL_NO - 1), check_seal);
+	run(&chain, "seals, last_hash, origin, system_identifier, database_oid, tree",
+		"fraiseql_audit_rollup_state", "", ONE_COLUMN(0) | ONE_COLUMN(5),
 		check_state);
+	check_singleton(verifier, "fraiseql_audit_rollup_state",
+					verifier->n_states);
 
 	if (origin != NULL &&
 		(!verifier->has_origin ||

@@ -44,6 +44,10 @@
 #define ENC_COUNT		0x03
 #define ENC_ACTOR_DAY	0x04
 
+/* Columns of the queries of the rollups that must not be null, as bits */
+#define COUNTS_NOT_NULL		0x37	/* all but the key */
+#define ACTOR_DAYS_NOT_NULL	0x1d	/* all but the user */
+
 /* As many as the processor's cache holds */
 #define FINE_COUNTS		4096
 
@@ -813,13 +817,17 @@ read_actor_day(TupleTableSlot *slot, void *arg)
 
 /*
  * Adds what the rollups have of a period of whole days.  The lists of
- * dimensions and grains are there for the table's index.
+ * dimensions and grains are there for the table's index.  Counts rows with
+ * nulls where there must be none, or raises an error if it is not asked to.
  */
 void
 fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
-				 TimestampTz to)
+				 TimestampTz to, int64 *incomplete)
 {
-	AuditQuery	query = {.row = read_count,.arg = counts};
+	AuditQuery	query = {
+		.row = read_count,.arg = counts,
+		.required = COUNTS_NOT_NULL,.incomplete = incomplete
+	};
 
 	query.text = psprintf("SELECT dimension, grain, bucket, key, result, n FROM %s "
 						  "WHERE dimension IN ('total', 'operation', 'entity_type', 'tenant') "
@@ -835,6 +843,7 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 						  table_name(log, "fraiseql_audit_actor_days"));
 	query.n_args = 0;
 	query.row = read_actor_day;
+	query.required = ACTOR_DAYS_NOT_NULL;
 	fobs_audit_add_arg(&query, DATEOID, DateADTGetDatum(date_of(from)));
 	fobs_audit_add_arg(&query, DATEOID, DateADTGetDatum(date_of(to)));
 	fobs_audit_run_query(&query);

@@ -36,8 +36,8 @@ extern void fobs_counts_complete(AuditCounts *counts);
 extern Jsonb *fobs_counts_results(AuditCounts *counts);
 extern void fobs_counts_root(AuditCounts *counts, MerkleHash *root);
 extern void fobs_counts_write(AuditCounts *counts, Oid log);
-extern void fobs_counts_read(AuditCounts *counts, Oid log,
-							 TimestampTz from, TimestampTz to);
+extern void fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
+							 TimestampTz to, int64 *incomplete);
 extern void fobs_counts_compare(AuditCounts *rows, AuditCounts *rollups,
 								CountDifferenceCallback report, void *arg);
 

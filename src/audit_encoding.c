@@ -505,6 +505,15 @@ fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 	}
 }
 
+/* Has the row all that no row is without, whatever its table allows? */
+bool
+fobs_audit_is_complete(const AuditRow *row)
+{
+	return !row->nulls[AUDIT_ID] && !row->nulls[AUDIT_CREATED_AT] &&
+		!row->nulls[AUDIT_OCCURRED_AT] && !row->nulls[AUDIT_XACT] &&
+		!row->nulls[AUDIT_OPERATION] && !row->nulls[AUDIT_RESULT];
+}
+
 /* SHA-256(0x00 || enc_v1(row)) */
 void
 fobs_audit_leaf(const AuditRow *row, MerkleHash *leaf)

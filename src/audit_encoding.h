@@ -67,6 +67,7 @@ typedef struct AuditColumnMap
 extern void fobs_audit_map_columns(TupleDesc tupdesc, AuditColumnMap *map);
 extern void fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 							   const bool *nulls, AuditRow *row);
+extern bool fobs_audit_is_complete(const AuditRow *row);
 
 extern void fobs_sha256_begin(void);
 extern void fobs_sha256_update(const void *data, size_t length);

@@ -450,6 +450,14 @@ append(Operation *operation)
 	return id;
 }
 
+/* The table that is the log; an error if there is none. */
+Oid
+fobs_audit_log_table(void)
+{
+	find_log();
+	return log_oid;
+}
+
 /* The role that the log belongs to; an error if there is no log. */
 Oid
 fobs_audit_log_owner(void)

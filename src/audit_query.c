@@ -5,7 +5,8 @@
  *
  * Rows go from the executor to a function of ours and are not kept, so that
  * millions of them take no memory.  The function runs in a memory context
- * that is reset after each row.
+ * that is reset after each row.  It does not see rows that have nulls where
+ * there must be none, which constraints of a table are no promise of.
  *
  *-------------------------------------------------------------------------
  */
@@ -27,13 +28,29 @@ typedef struct RowReceiver
 } RowReceiver;
 
 static bool
+is_complete(TupleTableSlot *slot, uint32 required)
+{
+	for (int i = 0; required >> i != 0; i++)
+		if ((required & ((uint32) 1 << i)) != 0 && slot->tts_isnull[i])
+			return false;
+	return true;
+}
+
+static bool
 receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 	MemoryContext before = MemoryContextSwitchTo(receiver->context);
 
 	slot_getallattrs(slot);
-	receiver->query->row(slot, receiver->query->arg);
+	if (is_complete(slot, receiver->query->required))
+		receiver->query->row(slot, receiver->query->arg);
+	else if (receiver->query->incomplete != NULL)
+		(*receiver->query->incomplete)++;
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table of the audit log has a null where there must be none")));
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(receiver->context);
 	return true;

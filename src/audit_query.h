@@ -20,6 +20,8 @@ typedef struct AuditQuery
 	Oid			types[AUDIT_QUERY_MAX_ARGS];
 	Datum		args[AUDIT_QUERY_MAX_ARGS];
 	bool		new_snapshot;	/* else the caller's */
+	uint32		required;		/* columns that must not be null, as bits */
+	int64	   *incomplete;		/* counts rows without; NULL: an error */
 	void		(*row) (TupleTableSlot *slot, void *arg);
 	void	   *arg;
 } AuditQuery;

@@ -89,7 +89,16 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_tree_root);
 const AuditSnapshot *
 fobs_get_snapshot(Datum value)
 {
-	return (const AuditSnapshot *) PG_DETOAST_DATUM(value);
+	const AuditSnapshot *snapshot =
+	(const AuditSnapshot *) PG_DETOAST_DATUM(value);
+
+	if (VARSIZE(snapshot) < offsetof(AuditSnapshot, running) ||
+		VARSIZE(snapshot) != offsetof(AuditSnapshot, running) +
+		(Size) snapshot->n_running * sizeof(uint64))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("snapshot of the audit log is malformed")));
+	return snapshot;
 }
 
 /* Is the transaction, which is before xmax, among those that ran? */
@@ -139,6 +148,11 @@ add_row(TupleTableSlot *slot, void *arg)
 		fobs_audit_map_columns(slot->tts_tupleDescriptor, &batch->map);
 	batch->mapped = true;
 	fobs_audit_get_row(&batch->map, slot->tts_values, slot->tts_isnull, &row);
+	if (!fobs_audit_is_complete(&row))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("cannot seal the audit log: a row has nulls where there must be none"),
+				 errhint("Find out what was changed with: SELECT * FROM fraiseql_obs.verify_audit_log();")));
 	id = DatumGetInt64(row.values[AUDIT_ID]);
 	if (!is_member(batch, id, DatumGetInt64(row.values[AUDIT_XACT])))
 		return;
@@ -436,7 +450,7 @@ fraiseql_obs_audit_rollup_root(PG_FUNCTION_ARGS)
 	MerkleHash	root;
 
 	fobs_counts_read(counts, PG_GETARG_OID(0), PG_GETARG_TIMESTAMPTZ(1),
-					 PG_GETARG_TIMESTAMPTZ(2));
+					 PG_GETARG_TIMESTAMPTZ(2), NULL);
 	fobs_counts_root(counts, &root);
 	fobs_counts_free(counts);
 	PG_RETURN_BYTEA_P(fobs_hash_to_bytea(&root));

@@ -41,7 +41,9 @@
 #include "audit_door.h"
 #include "audit_guard.h"
 #include "audit_leaves.h"
+#include "audit_log.h"
 #include "audit_query.h"
+#include "audit_tables.h"
 #include "audit_verify.h"
 #include "compat.h"
 
@@ -158,13 +160,6 @@ fobs_beside(Verifier *verifier, const char *name)
 	return quote_qualified_identifier(schema, name);
 }
 
-bool
-fobs_is_beside(Verifier *verifier, const char *name)
-{
-	return OidIsValid(get_relname_relid(name,
-										get_rel_namespace(verifier->log)));
-}
-
 /* Tells what is wrong with a row, unless that many were told of. */
 static void
 report_row(Part *part, RowFault fault, const AuditRow *row, int64 seal_no,
@@ -201,8 +196,15 @@ report_more(Part *part)
 static const AuditSnapshot *
 copy_snapshot(Datum value, bool isnull)
 {
-	return isnull ? NULL :
-		(const AuditSnapshot *) PG_DETOAST_DATUM_COPY(value);
+	const AuditSnapshot *snapshot;
+	AuditSnapshot *copy;
+
+	if (isnull)
+		return NULL;
+	snapshot = fobs_get_snapshot(value);
+	copy = palloc(VARSIZE(snapshot));
+	memcpy(copy, snapshot, VARSIZE(snapshot));
+	return copy;
 }
 
 /* Columns of the query of read_part_seals() */
@@ -216,8 +218,6 @@ add_part_seal(TupleTableSlot *slot, void *arg)
 	MemoryContext before;
 	PartSeal   *seal;
 
-	if (nulls[1] || nulls[2] || nulls[6])	/* told of by the chain */
-		return;
 	before = MemoryContextSwitchTo(part->context);
 	if (part->n_seals == 0)
 		part->seals = palloc(sizeof(PartSeal));
@@ -248,7 +248,12 @@ add_part_seal(TupleTableSlot *slot, void *arg)
 static void
 read_part_seals(Part *part)
 {
-	AuditQuery	query = {.row = add_part_seal,.arg = part};
+	int64		incomplete = 0; /* told of by the chain */
+	AuditQuery	query = {
+		.row = add_part_seal,.arg = part,
+		.required = FIRST_COLUMNS(4) | ONE_COLUMN(6) | ONE_COLUMN(7),
+		.incomplete = &incomplete
+	};
 
 	query.text = psprintf("SELECT seal_no, incarnation, kind, sealed_at, since_at, since, snapshot, n, root "
 						  "FROM %s WHERE range_from = $1 ORDER BY seal_no",
@@ -480,8 +485,23 @@ check_gap(Part *part, const AuditRow *row, int64 seal_no)
 	}
 }
 
+/* Tells of a row that is not one of a log. */
 static void
-check_row(Part *part, const AuditRow *row)
+report_incomplete_row(Part *part, const AuditRow *row)
+{
+	Finding		finding = {
+		VIOLATION, fault_kinds[FAULT_ROWS],.partition = part->name,
+		.has_row = !row->nulls[AUDIT_ID],
+		.row_id = DatumGetInt64(row->values[AUDIT_ID])
+	};
+
+	if (part->faults[FAULT_ROWS]++ < MAX_FINDINGS)
+		fobs_report(part->verifier, &finding,
+					"row was changed: it has nulls where there must be none");
+}
+
+static void
+check_complete_row(Part *part, const AuditRow *row)
 {
 	Verifier   *verifier = part->verifier;
 	int64		id = DatumGetInt64(row->values[AUDIT_ID]);
@@ -517,6 +537,15 @@ check_row(Part *part, const AuditRow *row)
 			verifier->unsealed_since = at;
 		verifier->unsealed++;
 	}
+}
+
+static void
+check_row(Part *part, const AuditRow *row)
+{
+	if (fobs_audit_is_complete(row))
+		check_complete_row(part, row);
+	else
+		report_incomplete_row(part, row);
 }
 
 static void
@@ -609,12 +638,16 @@ static void
 compare_rollups(Part *part)
 {
 	AuditCounts *rollups;
+	int64		incomplete = 0;
 
 	if (part->counts == NULL)
 		return;
 	rollups = fobs_counts_create();
 	fobs_counts_complete(part->counts);
-	fobs_counts_read(rollups, part->verifier->log, part->from, part->to);
+	fobs_counts_read(rollups, part->verifier->log, part->from, part->to,
+					 &incomplete);
+	fobs_report_incomplete(part->verifier, "fraiseql_audit_counts",
+						   incomplete);
 	fobs_counts_compare(part->counts, rollups, report_count, part);
 }
 
@@ -640,14 +673,12 @@ compare_erased(Part *part)
 
 	if (part->n_erased == 0)
 		return;
-	if (fobs_is_beside(part->verifier, "fraiseql_audit_erasures"))
-		query.text = psprintf("SELECT id FROM unnest($1) AS id "
-							  "WHERE NOT EXISTS (SELECT FROM %s WHERE row_id = id) "
-							  "ORDER BY id",
-							  fobs_beside(part->verifier,
-										  "fraiseql_audit_erasures"));
-	else
-		query.text = "SELECT id FROM unnest($1) AS id ORDER BY id";
+	query.text = psprintf("SELECT id FROM unnest($1) AS id "
+						  "WHERE NOT EXISTS (SELECT FROM %s WHERE row_id = id "
+						  "AND event_id IS NOT NULL AND erased_at IS NOT NULL) "
+						  "ORDER BY id",
+						  fobs_beside(part->verifier,
+									  "fraiseql_audit_erasures"));
 	fobs_audit_add_arg(&query, INT8ARRAYOID,
 					   PointerGetDatum(construct_array(part->erased,
 													   part->n_erased, INT8OID,
@@ -679,51 +710,103 @@ verify_partition(Part *part, Relation partition)
 	MemoryContextSwitchTo(before);
 }
 
+/* Is the table one that a partition of ours may be? */
+static bool
+check_shape(Part *part, Relation partition, bool bounded)
+{
+	Finding		finding = {VIOLATION, "table",.partition = part->name};
+
+	if (partition->rd_rel->relkind == RELKIND_RELATION && bounded)
+		return true;
+	fobs_report(part->verifier, &finding,
+				"partition is not one of an audit log: it is not an ordinary table for a period");
+	return false;
+}
+
+static void
+visit_open_partition(Part *part, Relation partition, bool bounded)
+{
+	part->name = pstrdup(RelationGetRelationName(partition));
+	if (!check_shape(part, partition, bounded))
+		return;
+	part->context = AllocSetContextCreate(CurrentMemoryContext,
+										  "audit log partition",
+										  ALLOCSET_DEFAULT_SIZES);
+	verify_partition(part, partition);
+	MemoryContextDelete(part->context);
+}
+
 /* A partition of audit_partitions() */
 static void
 visit_partition(TupleTableSlot *slot, void *arg)
 {
 	Verifier   *verifier = arg;
 	Part		part = {.verifier = verifier};
+	bool		bounded = !slot->tts_isnull[1] && !slot->tts_isnull[2];
 	Relation	partition;
-	SealedRange *range;
 
-	part.from = DatumGetTimestampTz(slot->tts_values[1]);
-	part.to = DatumGetTimestampTz(slot->tts_values[2]);
-	range = fobs_find_range(verifier, part.from);
-	if (range != NULL && range->to == part.to)
-		range->stands = true;
-	if (part.to <= verifier->from || part.from >= verifier->until)
-		return;
-	partition = try_table_open(DatumGetObjectId(slot->tts_values[0]),
-							   AccessShareLock);
+	if (bounded)
+	{
+		SealedRange *range;
+
+		part.from = DatumGetTimestampTz(slot->tts_values[1]);
+		part.to = DatumGetTimestampTz(slot->tts_values[2]);
+		range = fobs_find_range(verifier, part.from);
+		if (range != NULL && range->to == part.to)
+			range->stands = true;
+		if (part.to <= verifier->from || part.from >= verifier->until)
+			return;
+	}
+	partition = try_relation_open(DatumGetObjectId(slot->tts_values[0]),
+								  AccessShareLock);
 	if (partition == NULL)
 	{
 		Finding		finding = {UNCHECKED, "removed",.at = part.from};
 
+		/* of one that has gone the bounds are not to be had any more */
+		verifier->vanished |= !bounded;
 		fobs_report(verifier, &finding,
 					"a partition was removed meanwhile, and not verified");
 		return;
 	}
-	part.name = pstrdup(RelationGetRelationName(partition));
-	part.context = AllocSetContextCreate(CurrentMemoryContext,
-										 "audit log partition",
-										 ALLOCSET_DEFAULT_SIZES);
-	verify_partition(&part, partition);
-	MemoryContextDelete(part.context);
-	table_close(partition, NoLock);
+	visit_open_partition(&part, partition, bounded);
+	relation_close(partition, NoLock);
 }
 
 static void
 verify_partitions(Verifier *verifier)
 {
-	AuditQuery	query = {.row = visit_partition,.arg = verifier};
+	AuditQuery	query = {
+		.row = visit_partition,.arg = verifier,.required = ONE_COLUMN(0)
+	};
 
 	query.text = psprintf("SELECT * FROM %s($1) ORDER BY range_from",
 						  quote_qualified_identifier(verifier->functions,
 													 "audit_partitions"));
 	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
 	fobs_audit_run_query(&query);
+}
+
+/* Have the rollups what they had of a partition when it was removed? */
+static void
+check_removed_counts(Verifier *verifier, TupleTableSlot *slot)
+{
+	AuditCounts *counts = fobs_counts_create();
+	Finding		finding = {
+		VIOLATION, "tombstone",.at = DatumGetTimestampTz(slot->tts_values[0])
+	};
+	int64		incomplete = 0;
+	MerkleHash	root;
+
+	fobs_counts_read(counts, verifier->log,
+					 DatumGetTimestampTz(slot->tts_values[0]),
+					 DatumGetTimestampTz(slot->tts_values[1]), &incomplete);
+	fobs_counts_root(counts, &root);
+	fobs_counts_free(counts);
+	fobs_report_incomplete(verifier, "fraiseql_audit_counts", incomplete);
+	if (!fobs_is_hash(slot->tts_values[9], slot->tts_isnull[9], &root))
+		fobs_report(verifier, &finding,
+					"rollups do not have of a partition what they had when it was removed");
 }
 
 /*
@@ -741,6 +824,8 @@ check_tombstone(TupleTableSlot *slot, void *arg)
 	Finding		finding = {VIOLATION, "tombstone",.at = from};
 	MerkleHash	root;
 
+	if (to > verifier->from && from < verifier->until)
+		check_removed_counts(verifier, slot);
 	if (range != NULL && range->stands)
 		return;
 	if (to > verifier->from && from < verifier->until)
@@ -792,13 +877,13 @@ check_removed(Verifier *verifier)
 {
 	AuditQuery	query = {.row = check_tombstone,.arg = verifier};
 
-	if (fobs_is_beside(verifier, "fraiseql_audit_partitions"))
-	{
-		query.text = psprintf("SELECT range_from, range_to, n, root FROM %s ORDER BY range_from",
-							  fobs_beside(verifier, "fraiseql_audit_partitions"));
-		fobs_audit_run_query(&query);
-		check_tombstones(verifier);
-	}
+	query.text = psprintf("SELECT range_from, range_to, n, root, name, results, "
+						  "removed_at, reason, event_id, rollup_root, rollup_event_id, rollup_event_at "
+						  "FROM %s ORDER BY range_from",
+						  fobs_beside(verifier, "fraiseql_audit_partitions"));
+	fobs_verify_query(verifier, &query, "fraiseql_audit_partitions",
+					  FIRST_COLUMNS(12));
+	check_tombstones(verifier);
 	for (int i = 0; i < verifier->n_ranges; i++)
 	{
 		const SealedRange *range = &verifier->ranges[i];
@@ -806,6 +891,8 @@ check_removed(Verifier *verifier)
 			VIOLATION, "partition", range->first_seal,.at = range->from
 		};
 
+		if (verifier->vanished)
+			finding.severity = UNCHECKED;
 		if (!range->stands)
 			fobs_report(verifier, &finding,
 						"partition of seals " INT64_FORMAT " to " INT64_FORMAT " with " INT64_FORMAT " rows is missing, and no record says why",
@@ -839,20 +926,23 @@ verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 	FobsSavedUser saved;
 
 	fobs_audit_become_owner(log->rd_rel->relowner, &saved);
-	fobs_verify_chain(verifier, origin, anchor);
-	verify_partitions(verifier);
-	check_removed(verifier);
-	report_unchecked(verifier);
+	if (fobs_verify_tables(verifier))
+	{
+		fobs_verify_chain(verifier, origin, anchor);
+		verify_partitions(verifier);
+		check_removed(verifier);
+		report_unchecked(verifier);
+	}
 	fobs_audit_become_self(&saved);
 	table_close(log, NoLock);
 }
 
 /*
- * audit_verify(log regclass, from, until, origin uuid, size bigint,
- *				root bytea)
+ * audit_verify(from, until, origin uuid, size bigint, root bytea)
  *
  * Findings of the seals and of the partitions of a time; the last three are an
- * anchor's, or null.
+ * anchor's, or null.  Which table is the log is not the caller's to say, who
+ * could have others read with the rights of their owners.
  */
 Datum
 fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
@@ -861,9 +951,9 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 	Verifier	verifier = {
 		.result = (ReturnSetInfo *) fcinfo->resultinfo,
 		.functions = get_namespace_name(schema),
-		.log = PG_GETARG_OID(0),
-		.from = PG_ARGISNULL(1) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(1),
-		.until = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2)
+		.log = fobs_audit_log_table(),
+		.from = PG_ARGISNULL(0) ? DT_NOBEGIN : PG_GETARG_TIMESTAMPTZ(0),
+		.until = PG_ARGISNULL(1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(1)
 	};
 	Checkpoint	anchor = {.is_anchor = true};
 
@@ -871,16 +961,16 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 	verifier.context = AllocSetContextCreate(CurrentMemoryContext,
 											 "audit log verification",
 											 ALLOCSET_DEFAULT_SIZES);
-	if (PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
+	if (PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
 		verify(&verifier, NULL, NULL);
 	else
 	{
-		anchor.size = PG_GETARG_INT64(4);
-		fobs_get_hash(PG_GETARG_DATUM(5), false, &anchor.root);
-		verify(&verifier, PG_GETARG_UUID_P(3), &anchor);
+		anchor.size = PG_GETARG_INT64(3);
+		fobs_get_hash(PG_GETARG_DATUM(4), false, &anchor.root);
+		verify(&verifier, PG_GETARG_UUID_P(2), &anchor);
 	}
 	/* for the metrics, which tell of the whole */
-	if (PG_ARGISNULL(1) && PG_ARGISNULL(2) &&
+	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) &&
 		fobs_audit_guard_is_log(verifier.log))
 		fobs_audit_databases_note_verified(verifier.n_violations);
 	return (Datum) 0;

@@ -98,6 +98,8 @@ typedef struct Verifier
 	int			n_ranges;
 
 	/* what the state says */
+	int			n_states;		/* there is one */
+	int			n_collapsed;
 	bool		native;			/* transactions are this cluster's */
 	bool		has_origin;
 	pg_uuid_t	origin;
@@ -107,6 +109,7 @@ typedef struct Verifier
 	TimestampTz unsealed_since;
 	int64		removed;
 	int			n_removed;		/* partitions */
+	bool		vanished;		/* a partition, while we looked */
 	int64		n_violations;	/* reported */
 } Verifier;
 
@@ -129,7 +132,6 @@ typedef struct Finding
 extern void fobs_report(Verifier *verifier, const Finding *finding,
 						const char *format,...) pg_attribute_printf(3, 4);
 extern char *fobs_beside(Verifier *verifier, const char *name);
-extern bool fobs_is_beside(Verifier *verifier, const char *name);
 extern SealedRange *fobs_find_range(Verifier *verifier, TimestampTz from);
 extern void fobs_verify_chain(Verifier *verifier, const pg_uuid_t *origin,
 							  const Checkpoint *anchor);

@@ -311,13 +311,13 @@ DECLARE
 BEGIN
     EXECUTE format($query$
         SELECT message
-        FROM @extschema@.audit_verify($1, $3, $4, NULL, NULL, NULL) AS v
+        FROM @extschema@.audit_verify($2, $3, NULL, NULL, NULL) AS v
         WHERE severity = 'violation'
-          AND (v.partition = (SELECT relname FROM pg_class WHERE oid = $2)
-               OR v.seal_no IN (SELECT seal_no FROM %s WHERE range_from = $3))
+          AND (v.partition = (SELECT relname FROM pg_class WHERE oid = $1)
+               OR v.seal_no IN (SELECT seal_no FROM %s WHERE range_from = $2))
         LIMIT 1
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_seals'))
-    INTO violation USING log, partition, range_from, range_to;
+    INTO violation USING partition, range_from, range_to;
     IF violation IS NOT NULL THEN
         RAISE data_corrupted USING
             MESSAGE = format('partition "%s" of the audit log is not what was sealed', partition),
@@ -390,10 +390,6 @@ BEGIN
         WITH tombstones AS MATERIALIZED (
             SELECT * FROM %1$s WHERE range_to > $2 AND range_from < $3),
         parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1))
-        SELECT range_from, 'rollups do not have of a partition what they had when it was removed'
-        FROM tombstones
-        WHERE rollup_root <> @extschema@.audit_rollup_root($1, range_from, range_to)
-        UNION ALL
         SELECT range_from, 'the entry that records the removal of a partition is missing, or says something else'
         FROM tombstones t
         WHERE EXISTS (SELECT FROM parts WHERE removed_at >= parts.range_from AND removed_at < parts.range_to)
