@@ -5,19 +5,28 @@
  *
  * Where we are preloaded, statements that change the tables of an active audit
  * log are refused whoever sends them, superusers included, unless they pass
- * by one of our doors (audit_door.c).  What is guarded: the relations called
- * fraiseql_audit_* in the log's schema, and the registry that names it.
+ * by one of our doors (audit_door.c).  What is guarded: the tables and
+ * sequences called fraiseql_audit_* in the log's schema, the registry that
+ * names it, and our row type and functions.
  *
  * - Executor: INSERT, UPDATE, DELETE and MERGE on them, partitions included.
- * - Utility statements: COPY FROM, ALTER TABLE, renaming, triggers, rules and
- *	 policies.  What serves the storage of a table (autovacuum's settings,
- *	 statistics, tablespace, owner) may be altered; rows stay what they are.
+ * - Utility statements: COPY FROM, ALTER TABLE and ALTER SEQUENCE, renaming,
+ *	 triggers, rules and policies, and what belongs to the extension.  What
+ *	 serves the storage of a table (autovacuum's settings, statistics,
+ *	 tablespace, owner) may be altered; rows stay what they are.
  * - Object access: DROP and TRUNCATE however they come about (CASCADE, DROP
  *	 OWNED, DROP SCHEMA), renaming the schema, and changing our own functions,
- *	 which pass by the doors.  DROP EXTENSION of ourselves passes, and leaves
- *	 the tables.
- * - No index on an expression, and no trigger: their code would run while a
- *	 door is open.
+ *	 which pass by the doors, or adding others beside them.  DROP EXTENSION of
+ *	 ourselves passes, and leaves the tables.
+ * - Object access also finds what makes a guarded table depend on another one:
+ *	 inheritance, by which a child's rows are the parent's; foreign keys and
+ *	 other triggers, policies and rules; a table that takes the name of one of
+ *	 ours; a subscription, whose rows pass by the executor's hooks.
+ * - No index on an expression or with operators of others, and no trigger:
+ *	 their code would run while a door is open.  Nor a unique index, which
+ *	 would refuse what we write.
+ * - Code of others that runs nevertheless while a door is open, as that of
+ *	 event triggers, finds it closed.
  *
  * A log is active in the database and cluster that the registry names:
  * create_audit_log() sets that, so that a dump can be restored.  A table that
@@ -26,10 +35,10 @@
  * of it, which audit_announce() sends.  Which relations are not guarded it
  * remembers, up to KNOWN of them, until they are changed.
  *
- * Caveats: a superuser who can write files, load C code, change catalogs by
- * hand (allow_system_table_mods) or restart the server with another
- * configuration is not stopped.  That is what the seals are for: what cannot
- * be prevented can be told.
+ * Caveats: a superuser who can write files, load C code, change or add to
+ * pg_catalog, or restart the server with another configuration is not stopped,
+ * nor is setval(), GRANT or DROP DATABASE.  That is what the seals are for:
+ * what cannot be prevented can be told.
  *
  *-------------------------------------------------------------------------
  */
@@ -45,11 +54,17 @@
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_subscription.h"
+#include "catalog/pg_subscription_rel.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
@@ -60,6 +75,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "audit_door.h"
@@ -95,7 +111,16 @@ static Oid	registry_oid = InvalidOid;
 static Oid	log_namespace = InvalidOid; /* where it is active */
 static Oid	not_guarded[KNOWN];
 
+/* What is remembered while a function runs: for us, and for the next hook */
+typedef struct DoorsBefore
+{
+	int			doors;
+	Datum		private;
+}			DoorsBefore;
+
 static object_access_hook_type prev_object_access = NULL;
+static needs_fmgr_hook_type prev_needs_fmgr_hook = NULL;
+static fmgr_hook_type prev_fmgr_hook = NULL;
 
 /* A relation has changed, or (InvalidOid) any may have. */
 static void
@@ -219,6 +244,33 @@ has_prefix(const char *name, const char *prefix)
 	return strncmp(name, prefix, strlen(prefix)) == 0;
 }
 
+/* Our own schema, while there is a registry */
+static Oid
+extension_namespace(void)
+{
+	return get_rel_namespace(registry_oid);
+}
+
+/* Is a relation, as it stands in pg_class, one that is guarded? */
+static bool
+is_guarded(Oid relid, Form_pg_class class)
+{
+	if (relid == registry_oid)
+		return true;
+	switch (class->relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_SEQUENCE:
+			return class->relnamespace == log_namespace &&
+				has_prefix(NameStr(class->relname), TABLE_PREFIX);
+		case RELKIND_COMPOSITE_TYPE:
+			return class->relnamespace == extension_namespace();
+		default:
+			return false;
+	}
+}
+
 /*
  * The name of a relation if it is guarded, or NULL.  Indexes are not: they
  * hold no rows of their own.
@@ -236,11 +288,7 @@ guarded_name(Oid relid)
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	class = (Form_pg_class) GETSTRUCT(tuple);
-	if (relid == registry_oid ||
-		(class->relnamespace == log_namespace &&
-		 (class->relkind == RELKIND_RELATION ||
-		  class->relkind == RELKIND_PARTITIONED_TABLE) &&
-		 has_prefix(NameStr(class->relname), TABLE_PREFIX)))
+	if (is_guarded(relid, class))
 		name = pstrdup(NameStr(class->relname));
 	else
 		not_guarded[relid % KNOWN] = relid;
@@ -353,7 +401,6 @@ is_about_storage(const AlterTableStmt *statement)
 			case AT_SetTableSpace:
 			case AT_ClusterOn:
 			case AT_DropCluster:
-			case AT_ReplicaIdentity:
 			case AT_ChangeOwner:
 				break;
 			default:
@@ -383,50 +430,110 @@ check_copy(const CopyStmt *statement)
 		refuse_rows();
 }
 
+/* An operator class that the server came with, or the default */
+static bool
+is_own_opclass(const IndexStmt *statement, const IndexElem *column)
+{
+	Oid			method;
+
+	if (column->opclass == NIL)
+		return true;
+	method = get_index_am_oid(statement->accessMethod, true);
+	return OidIsValid(method) &&
+		get_opclass_oid(method, column->opclass, false) < FirstNormalObjectId;
+}
+
 /*
  * CREATE INDEX, of columns alone: an expression is code of the owner, which
- * would run while our own functions write.
+ * would run while our own functions write, and so are operators.
  */
 static void
 check_index(const IndexStmt *statement)
 {
 	ListCell   *cell;
-	bool		has_code = statement->whereClause != NULL;
+	bool		refused = statement->whereClause != NULL || statement->unique;
 
 	foreach(cell, statement->indexParams)
-		has_code |= lfirst_node(IndexElem, cell)->expr != NULL;
-	if (has_code)
+	{
+		IndexElem  *column = lfirst_node(IndexElem, cell);
+
+		refused |= column->expr != NULL || !is_own_opclass(statement, column);
+	}
+	if (refused)
 		refuse_change_of(statement->relation);
 }
 
-/* ALTER EXTENSION ... ADD TABLE: it would be dropped with the extension */
+/* ALTER SCHEMA ... RENAME, of the one by whose name we find the registry */
+static void
+check_renaming(const RenameStmt *statement)
+{
+	refuse_change_of(statement->relation);
+	if (statement->renameType == OBJECT_SCHEMA &&
+		strcmp(statement->subname, EXTENSION_SCHEMA) == 0 &&
+		guards(FOBS_DOOR_KEEP))
+		refuse_change(statement->subname);
+}
+
+/*
+ * ALTER EXTENSION ... ADD and DROP: what is added is dropped with the
+ * extension, and what is taken out of ours is not.
+ */
 static void
 check_membership(const AlterExtensionContentsStmt *statement)
 {
-	List	   *name;
+	char	   *schema;
 
-	if (statement->objtype != OBJECT_TABLE)
+	if (strcmp(statement->extname, EXTENSION_NAME) == 0)
+	{
+		if (guards(FOBS_DOOR_KEEP))
+			refuse_change(statement->extname);
 		return;
-	name = castNode(List, statement->object);
-	refuse_change_of(makeRangeVarFromNameList(name));
+	}
+	switch (statement->objtype)
+	{
+		case OBJECT_TABLE:
+		case OBJECT_SEQUENCE:
+			refuse_change_of(makeRangeVarFromNameList(castNode(List,
+															   statement->object)));
+			break;
+		case OBJECT_SCHEMA:
+			schema = strVal(statement->object);
+			if (guards(FOBS_DOOR_KEEP) &&
+				get_namespace_oid(schema, true) == log_namespace)
+				refuse_change(schema);
+			break;
+		default:
+			break;
+	}
 }
 
-/* Does a statement drop or update the extension itself? */
+/*
+ * Does a statement drop or update the extension itself?  What is dropped with
+ * it would pass by our door as well, so nothing else may be.
+ */
 static bool
 is_about_extension(Node *statement)
 {
+	DropStmt   *drop;
 	ListCell   *cell;
 
 	if (IsA(statement, AlterExtensionStmt))
 		return strcmp(((AlterExtensionStmt *) statement)->extname,
 					  EXTENSION_NAME) == 0;
-	if (!IsA(statement, DropStmt) ||
-		((DropStmt *) statement)->removeType != OBJECT_EXTENSION)
+	drop = castNode(DropStmt, statement);
+	if (drop->removeType != OBJECT_EXTENSION)
 		return false;
-	foreach(cell, ((DropStmt *) statement)->objects)
+	foreach(cell, drop->objects)
 	{
-		if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) == 0)
-			return true;
+		if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) != 0)
+			continue;
+		if (list_length(drop->objects) > 1 && guards(FOBS_DOOR_KEEP))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("cannot drop extension \"%s\" together with others",
+							EXTENSION_NAME),
+					 errhint("Drop it alone.")));
+		return true;
 	}
 	return false;
 }
@@ -464,8 +571,11 @@ fobs_audit_guard_utility(Node *statement)
 			if (!is_about_storage((AlterTableStmt *) statement))
 				refuse_change_of(((AlterTableStmt *) statement)->relation);
 			break;
+		case T_AlterSeqStmt:
+			refuse_change_of(((AlterSeqStmt *) statement)->sequence);
+			break;
 		case T_RenameStmt:
-			refuse_change_of(((RenameStmt *) statement)->relation);
+			check_renaming((RenameStmt *) statement);
 			break;
 		case T_AlterObjectSchemaStmt:
 			refuse_change_of(((AlterObjectSchemaStmt *) statement)->relation);
@@ -503,64 +613,219 @@ fobs_audit_guard_utility(Node *statement)
 	return fobs_audit_doors;
 }
 
-/* The relation that a trigger or a policy belongs to */
-static Oid
-owning_relation(Oid catalog, Oid object)
+/* What stands in a catalog for an object, also if it has just come */
+static HeapTuple
+catalog_tuple(Oid catalog, AttrNumber oid_column, Oid index, Oid object)
 {
-	bool		trigger = catalog == TriggerRelationId;
 	Relation	relation = table_open(catalog, AccessShareLock);
-	Oid			result = InvalidOid;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, trigger ? Anum_pg_trigger_oid : Anum_pg_policy_oid,
-				BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(object));
-	scan = systable_beginscan(relation,
-							  trigger ? TriggerOidIndexId : PolicyOidIndexId,
-							  true, NULL, 1, &key);
+	ScanKeyInit(&key, oid_column, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(object));
+	scan = systable_beginscan(relation, index, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		result = trigger ?
-			((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid :
-			((Form_pg_policy) GETSTRUCT(tuple))->polrelid;
+		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
-	return result;
+	return tuple;
 }
 
-/* Refuses to drop, truncate or move away what is guarded. */
-static void
-check_object(ObjectAccessType access, Oid class, Oid object)
+/* The relation that a trigger, a policy or a rule belongs to, or none */
+static Oid
+owning_relation(Oid catalog, Oid object)
 {
-	Oid			relid = object;
+	HeapTuple	tuple;
+
+	switch (catalog)
+	{
+		case TriggerRelationId:
+			tuple = catalog_tuple(catalog, Anum_pg_trigger_oid,
+								  TriggerOidIndexId, object);
+			return HeapTupleIsValid(tuple) ?
+				((Form_pg_trigger) GETSTRUCT(tuple))->tgrelid : InvalidOid;
+		case PolicyRelationId:
+			tuple = catalog_tuple(catalog, Anum_pg_policy_oid,
+								  PolicyOidIndexId, object);
+			return HeapTupleIsValid(tuple) ?
+				((Form_pg_policy) GETSTRUCT(tuple))->polrelid : InvalidOid;
+		case RewriteRelationId:
+			tuple = catalog_tuple(catalog, Anum_pg_rewrite_oid,
+								  RewriteOidIndexId, object);
+			return HeapTupleIsValid(tuple) ?
+				((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class : InvalidOid;
+		default:
+			return InvalidOid;
+	}
+}
+
+static void
+refuse_change_of_relation(Oid relid)
+{
+	char	   *name = OidIsValid(relid) ? guarded_name(relid) : NULL;
+
+	if (name != NULL)
+		refuse_change(name);
+}
+
+/* A relation that has got a name that only ours have, or another schema */
+static void
+check_new_name(Oid relid)
+{
+	HeapTuple	tuple = catalog_tuple(RelationRelationId, Anum_pg_class_oid,
+									  ClassOidIndexId, relid);
+	Form_pg_class class;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	class = (Form_pg_class) GETSTRUCT(tuple);
+	if (class->relnamespace == log_namespace &&
+		class->relkind != RELKIND_INDEX &&
+		class->relkind != RELKIND_PARTITIONED_INDEX &&
+		has_prefix(NameStr(class->relname), TABLE_PREFIX) &&
+		guarded_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot make \"%s\"", NameStr(class->relname)),
+				 errdetail("Names in this schema that begin with \"%s\" are those of the audit log.",
+						   TABLE_PREFIX)));
+}
+
+static void
+check_relation(ObjectAccessType access, Oid relid, int column)
+{
 	char	   *name;
 
-	if (class == NamespaceRelationId)
+	switch (access)
 	{
-		if (access == OAT_POST_ALTER && object == log_namespace)
-			refuse_change(get_namespace_name(object));
-		return;
+		case OAT_DROP:
+			refuse_change_of_relation(relid);
+			break;
+		case OAT_TRUNCATE:
+			name = guarded_name(relid);
+			if (name != NULL)
+				refuse_rows();
+			break;
+		case OAT_POST_CREATE:
+			if (column == 0)
+				check_new_name(relid);
+			break;
+		case OAT_POST_ALTER:
+			check_new_name(relid);
+			/* its storage is nothing that could be altered */
+			if (get_rel_relkind(relid) == RELKIND_COMPOSITE_TYPE)
+				refuse_change_of_relation(relid);
+			break;
+		default:
+			break;
 	}
-	if (class == ProcedureRelationId)
+}
+
+/* CREATE EXTENSION finds a log that stands before it has made everything. */
+static bool
+is_creating_extension(void)
+{
+	char	   *name;
+
+	if (!creating_extension)
+		return false;
+	name = get_extension_name(CurrentExtensionObject);
+	return name != NULL && strcmp(name, EXTENSION_NAME) == 0;
+}
+
+/*
+ * One of our functions is changed or dropped, or one comes beside them, which
+ * might be called instead.
+ */
+static void
+check_function(Oid function)
+{
+	Oid			namespace = extension_namespace();
+	HeapTuple	tuple;
+	Form_pg_proc proc;
+
+	if (get_func_namespace(function) == namespace)
+		refuse_change(get_func_name(function));
+	tuple = catalog_tuple(ProcedureRelationId, Anum_pg_proc_oid,
+						  ProcedureOidIndexId, function);
+	if (!HeapTupleIsValid(tuple))
+		return;
+	proc = (Form_pg_proc) GETSTRUCT(tuple);
+	if (proc->pronamespace == namespace && !is_creating_extension())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot make function \"%s\" in schema \"%s\"",
+						NameStr(proc->proname), EXTENSION_SCHEMA),
+				 errdetail("It might be called instead of one that keeps the audit log."),
+				 errhint("Make it in another schema.")));
+}
+
+/*
+ * Rows that a subscription receives are written without any hook.  Which
+ * tables it has is known when it has been made or altered.
+ */
+static void
+check_subscription(Oid subscription)
+{
+	Relation	relation = table_open(SubscriptionRelRelationId,
+									  AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_subscription_rel_srsubid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(subscription));
+	scan = systable_beginscan(relation, InvalidOid, false, SnapshotSelf, 1,
+							  &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		/* one that is new is not to be seen yet */
-		if (get_func_namespace(object) == get_rel_namespace(registry_oid))
-			refuse_change(get_func_name(object));
-		return;
+		Oid			relid;
+
+		relid = ((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid;
+		if (guarded_name(relid) != NULL)
+			refuse_rows();
 	}
-	if (access != OAT_DROP && access != OAT_TRUNCATE)
-		return;
-	if (class == TriggerRelationId || class == PolicyRelationId)
-		relid = owning_relation(class, object);
-	else if (class != RelationRelationId)
-		return;
-	name = guarded_name(relid);
-	if (name == NULL)
-		return;
-	if (access == OAT_TRUNCATE)
-		refuse_rows();
-	refuse_change(name);
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+}
+
+/* Refuses what drops, truncates or moves away what is guarded, or adds to it. */
+static void
+check_object(ObjectAccessType access, Oid class, Oid object, int column,
+			 void *arg)
+{
+	switch (class)
+	{
+		case NamespaceRelationId:
+			if (access == OAT_POST_ALTER && object == log_namespace)
+				refuse_change(get_namespace_name(object));
+			break;
+		case RelationRelationId:
+			check_relation(access, object, column);
+			break;
+		case InheritsRelationId:
+			/* of a child, with its parent */
+			refuse_change_of_relation(object);
+			if (access == OAT_POST_ALTER)
+				refuse_change_of_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id);
+			break;
+		case TriggerRelationId:
+		case PolicyRelationId:
+		case RewriteRelationId:
+			refuse_change_of_relation(owning_relation(class, object));
+			break;
+		case ProcedureRelationId:
+			check_function(object);
+			break;
+		case SubscriptionRelationId:
+			if (access != OAT_DROP)
+				check_subscription(object);
+			break;
+		default:
+			break;
+	}
 }
 
 static void
@@ -568,11 +833,56 @@ fobs_object_access(ObjectAccessType access, Oid class, Oid object, int part,
 				   void *arg)
 {
 	if (access != OAT_FUNCTION_EXECUTE && access != OAT_NAMESPACE_SEARCH &&
-		(access != OAT_POST_CREATE || class == ProcedureRelationId) &&
 		guards(FOBS_DOOR_KEEP))
-		check_object(access, class, object);
+		check_object(access, class, object, part, arg);
 	if (prev_object_access)
 		prev_object_access(access, class, object, part, arg);
+}
+
+/*
+ * Is a function neither the server's nor ours?  It may be called while a door
+ * is open: by an event trigger, a cast, an operator.
+ */
+static bool
+is_foreign_function(Oid function)
+{
+	return function >= FirstNormalObjectId &&
+		get_func_namespace(function) != get_namespace_oid(EXTENSION_SCHEMA,
+														  true);
+}
+
+static bool
+fobs_needs_fmgr_hook(Oid function)
+{
+	return (fobs_audit_doors != 0 && is_foreign_function(function)) ||
+		(prev_needs_fmgr_hook && prev_needs_fmgr_hook(function));
+}
+
+/* Closes the doors while a function of others runs. */
+static void
+fobs_fmgr_hook(FmgrHookEventType event, FmgrInfo *function, Datum *private)
+{
+	DoorsBefore *before = (DoorsBefore *) DatumGetPointer(*private);
+
+	if (before == NULL)
+	{
+		/* it is called for all functions that have settings or an owner */
+		if (fobs_audit_doors == 0 && prev_fmgr_hook == NULL)
+			return;
+		before = MemoryContextAllocZero(function->fn_mcxt, sizeof(*before));
+		*private = PointerGetDatum(before);
+	}
+	if (event != FHET_START)
+		fobs_audit_doors |= before->doors;
+	before->doors = 0;
+	if (event == FHET_START && fobs_audit_doors != 0 &&
+		is_foreign_function(function->fn_oid))
+	{
+		before->doors = fobs_audit_doors;
+		fobs_audit_doors = 0;
+	}
+	if (prev_fmgr_hook)
+		prev_fmgr_hook(event, function, &before->private);
 }
 
 /* Is there an active log in this database?  Inside of a transaction. */
@@ -590,7 +900,7 @@ fobs_audit_guard_is_log(Oid relid)
 		get_relname_relid(LOG_NAME, log_namespace) == relid;
 }
 
-/* Puts the guard's hook in front of those that are there. */
+/* Puts the guard's hooks in front of those that are there. */
 void
 fobs_audit_guard_install(void)
 {
@@ -598,4 +908,8 @@ fobs_audit_guard_install(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
 	prev_object_access = object_access_hook;
 	object_access_hook = fobs_object_access;
+	prev_needs_fmgr_hook = needs_fmgr_hook;
+	needs_fmgr_hook = fobs_needs_fmgr_hook;
+	prev_fmgr_hook = fmgr_hook;
+	fmgr_hook = fobs_fmgr_hook;
 }
