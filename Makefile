@@ -8,6 +8,7 @@ OBJS = \
 	src/audit_chain.o \
 	src/audit_counts.o \
 	src/audit_databases.o \
+	src/audit_document.o \
 	src/audit_door.o \
 	src/audit_drain.o \
 	src/audit_encoding.o \

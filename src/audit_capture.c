@@ -13,13 +13,13 @@
  * partition, nodeModifyTable.c add one to each before the next row's turn.  So
  * rows are paired by place, also where their key changes.
  *
- * Rows become jsonb by to_jsonb(), which may call casts and output functions
- * that users have made.  They run with the rights of who runs the statement;
- * only the append runs with those of the log's owner.  What they make does not
- * depend on the session: settings that output depends on are pinned.  Columns
- * whose values the log does not get are NULL before, so that one that is huge,
- * or no valid jsonb, can be excluded.  Where any other column has no jsonb,
- * the statement fails.
+ * Rows become jsonb (audit_document.c), for which casts and output functions
+ * may be called that users have made.  They run with the rights of who runs the
+ * statement; only the append runs with those of the log's owner.  What they
+ * make does not depend on the session: settings that output depends on are
+ * pinned.  Columns whose values the log does not get are NULL before, so that
+ * one that is huge can be excluded.  Columns whose values have no jsonb are
+ * text, and details name them: {"_unstorable": ["column"]}.
  *
  * Works without shared_preload_libraries.
  *
@@ -38,7 +38,6 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -51,6 +50,7 @@
 #include "utils/rel.h"
 #include "utils/tuplestore.h"
 
+#include "audit_document.h"
 #include "audit_log.h"
 #include "compat.h"
 
@@ -80,7 +80,7 @@ typedef struct Capture
 	bool	   *unread;			/* excluded or masked, and not the tenant */
 	Datum		hidden;			/* text[]: names of the excluded columns */
 	Datum		mask;			/* jsonb: masked columns with MASK */
-	FmgrInfo	to_jsonb;
+	FobsDocuments documents;
 } Capture;
 
 /* The rows of a transition table, read on their own */
@@ -201,20 +201,6 @@ make_mask(Capture *capture)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
-/* Prepares to_jsonb() for rows of the table. */
-static void
-prepare_to_jsonb(Capture *capture)
-{
-	Oid			type = capture->trigger->tg_relation->rd_rel->reltype;
-	Const	   *row = makeNullConst(type, -1, InvalidOid);
-
-	fmgr_info(F_TO_JSONB, &capture->to_jsonb);
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
-											 list_make1(row), InvalidOid,
-											 InvalidOid, COERCE_EXPLICIT_CALL),
-					   &capture->to_jsonb);
-}
-
 /*
  * The columns of the primary key, in its order, which is the same for a table
  * and its partitions; none if there is no key.
@@ -311,7 +297,9 @@ prepare_capture(Capture *capture, FunctionCallInfo fcinfo)
 	prepare_key(capture);
 	capture->hidden = marked_names(capture, capture->excluded);
 	capture->mask = make_mask(capture);
-	prepare_to_jsonb(capture);
+	fobs_document_prepare(&capture->documents,
+						  trigger->tg_relation->rd_rel->reltype,
+						  capture->descriptor, capture->unread);
 }
 
 /* Opens a transition table, with a place in it of our own. */
@@ -351,21 +339,21 @@ close_rows(Rows *rows)
 		ExecDropSingleTupleTableSlot(rows->slot);
 }
 
-/* to_jsonb(row), of a row that has NULL in the columns we do not need */
+/*
+ * A row as jsonb, with NULL in the columns we do not need.  Marks those that
+ * have no jsonb.
+ */
 static Datum
-row_document(Capture *capture, TupleTableSlot *row)
+row_document(Capture *capture, TupleTableSlot *row, bool *unstorable)
 {
 	int			columns = capture->descriptor->natts;
 	bool	   *nulls = palloc(columns * sizeof(bool));
-	HeapTuple	tuple;
 
 	slot_getallattrs(row);
 	for (int i = 0; i < columns; i++)
 		nulls[i] = row->tts_isnull[i] || capture->unread[i];
-	tuple = heap_form_tuple(capture->descriptor, row->tts_values, nulls);
-	return FunctionCall1(&capture->to_jsonb,
-						 heap_copy_tuple_as_datum(tuple,
-												  capture->descriptor));
+	return fobs_row_document(&capture->documents, row->tts_values, nulls,
+							 unstorable);
 }
 
 /*
@@ -495,6 +483,29 @@ changed_columns(Capture *capture, TupleTableSlot *before,
 	return any;
 }
 
+/* Says in details which columns are there as text because they have no jsonb. */
+static void
+set_unstorable(Capture *capture, Operation *operation, const bool *unstorable)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < capture->descriptor->natts; i++)
+		if (unstorable[i] && !capture->excluded[i] && !capture->masked[i])
+		{
+			appendStringInfoString(&json, json.len == 0 ?
+								   "{\"_unstorable\": [" : ", ");
+			escape_json(&json,
+						NameStr(TupleDescAttr(capture->descriptor,
+											  i)->attname));
+		}
+	if (json.len == 0)
+		return;
+	appendStringInfoString(&json, "]}");
+	fobs_set_value(operation, ARG_DETAILS,
+				   DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}
+
 static void
 begin_operation(Capture *capture, Operation *operation, const char *name)
 {
@@ -515,6 +526,7 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 	Datum		old_document = (Datum) 0;
 	Datum		new_document = (Datum) 0;
 	Datum		subject;
+	bool	   *unstorable;
 
 	begin_operation(capture, &operation, name);
 	if (before != NULL && after != NULL)
@@ -523,10 +535,12 @@ capture_row(Capture *capture, const char *name, TupleTableSlot *before,
 			return;
 		fobs_set_value(&operation, ARG_CHANGED_FIELDS, changed);
 	}
+	unstorable = palloc0(capture->descriptor->natts * sizeof(bool));
 	if (before != NULL)
-		old_document = row_document(capture, before);
+		old_document = row_document(capture, before, unstorable);
 	if (after != NULL)
-		new_document = row_document(capture, after);
+		new_document = row_document(capture, after, unstorable);
+	set_unstorable(capture, &operation, unstorable);
 
 	/* whose key changes is known by the old one */
 	subject = before != NULL ? old_document : new_document;

@@ -549,6 +549,25 @@ fobs_audit_personal_digest(const AuditRow *row, MerkleHash *digest)
 }
 
 /*
+ * The values of a record.  Returns its descriptor, which the caller releases.
+ */
+TupleDesc
+fobs_audit_deform(HeapTupleHeader record, Datum **values, bool **nulls)
+{
+	TupleDesc	tupdesc =
+	lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(record),
+						   HeapTupleHeaderGetTypMod(record));
+	HeapTupleData tuple = {
+		.t_len = HeapTupleHeaderGetDatumLength(record),.t_data = record
+	};
+
+	*values = palloc(tupdesc->natts * sizeof(Datum));
+	*nulls = palloc(tupdesc->natts * sizeof(bool));
+	heap_deform_tuple(&tuple, tupdesc, *values, *nulls);
+	return tupdesc;
+}
+
+/*
  * audit_leaf_hash(audit_event) returns bytea
  *
  * The leaf of a row in its seal's tree.
@@ -556,23 +575,15 @@ fobs_audit_personal_digest(const AuditRow *row, MerkleHash *digest)
 Datum
 fraiseql_obs_audit_leaf_hash(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader event = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc	tupdesc =
-	lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(event),
-						   HeapTupleHeaderGetTypMod(event));
-	Datum	   *values = palloc(tupdesc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(tupdesc->natts * sizeof(bool));
+	Datum	   *values;
+	bool	   *nulls;
+	TupleDesc	tupdesc = fobs_audit_deform(PG_GETARG_HEAPTUPLEHEADER(0),
+											&values, &nulls);
 	bytea	   *hash = palloc(VARHDRSZ + MERKLE_HASH_SIZE);
-	HeapTupleData tuple;
 	AuditColumnMap map;
 	AuditRow	row;
 	MerkleHash	leaf;
 
-	tuple.t_len = HeapTupleHeaderGetDatumLength(event);
-	tuple.t_data = event;
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
-	heap_deform_tuple(&tuple, tupdesc, values, nulls);
 	fobs_audit_map_columns(tupdesc, &map);
 	ReleaseTupleDesc(tupdesc);
 	fobs_audit_get_row(&map, values, nulls, &row);

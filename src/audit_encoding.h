@@ -8,6 +8,7 @@
 #ifndef FOBS_AUDIT_ENCODING_H
 #define FOBS_AUDIT_ENCODING_H
 
+#include "access/htup.h"
 #include "access/tupdesc.h"
 #include "lib/stringinfo.h"
 
@@ -64,6 +65,8 @@ typedef struct AuditColumnMap
 	int			n_attributes;	/* that must be read of a tuple */
 } AuditColumnMap;
 
+extern TupleDesc fobs_audit_deform(HeapTupleHeader record, Datum **values,
+								   bool **nulls);
 extern void fobs_audit_map_columns(TupleDesc tupdesc, AuditColumnMap *map);
 extern void fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 							   const bool *nulls, AuditRow *row);

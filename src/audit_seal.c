@@ -41,7 +41,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
 
 #include "audit_counts.h"
 #include "audit_encoding.h"
@@ -421,18 +420,12 @@ fobs_seal_hash(TupleDesc tupdesc, const Datum *values, const bool *nulls,
 Datum
 fraiseql_obs_audit_seal_hash(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader seal = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc	tupdesc =
-	lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(seal),
-						   HeapTupleHeaderGetTypMod(seal));
-	Datum	   *values = palloc(tupdesc->natts * sizeof(Datum));
-	bool	   *nulls = palloc(tupdesc->natts * sizeof(bool));
-	HeapTupleData tuple = {
-		.t_len = HeapTupleHeaderGetDatumLength(seal),.t_data = seal
-	};
+	Datum	   *values;
+	bool	   *nulls;
+	TupleDesc	tupdesc = fobs_audit_deform(PG_GETARG_HEAPTUPLEHEADER(0),
+											&values, &nulls);
 	MerkleHash	hash;
 
-	heap_deform_tuple(&tuple, tupdesc, values, nulls);
 	fobs_seal_hash(tupdesc, values, nulls, &hash);
 	ReleaseTupleDesc(tupdesc);
 	PG_RETURN_BYTEA_P(fobs_hash_to_bytea(&hash));

@@ -99,6 +99,7 @@ BEGIN
         @extschema@.audit_result_expression(text),
         @extschema@.audit_operation_expression(text),
         @extschema@.audit_known_sources(),
+        @extschema@.audit_document_expression(text),
         @extschema@.audit_cast(text, name, regtype),
         @extschema@.audit_mapping_expressions(regclass, jsonb),
         @extschema@.audit_known_expressions(regclass),

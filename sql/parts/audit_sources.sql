@@ -153,6 +153,24 @@ $$;
 COMMENT ON FUNCTION audit_known_sources() IS
 'Audit tables of FraiseQL that adopt_audit_source() knows without a mapping';
 
+-- json has strings and numbers that jsonb has not, and one of them must not keep
+-- the whole log from being read.  What is well (pairs of surrogates, escapes of
+-- one character) is taken away before the rest is looked at.
+CREATE FUNCTION audit_document_expression(expression text)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format($case$CASE
+        WHEN %2$s ~ '(^|[:,[\s])-?([0-9]{255}|[0-9]+([.][0-9]+)?[eE][-+]?[0-9]{5})'
+             OR regexp_replace(%2$s, '\\([^u]|u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})', '', 'g')
+                ~ '\\u(0000|[dD][89a-fA-F])'
+        THEN to_jsonb(%2$s) ELSE to_jsonb(%1$s) END$case$,
+        expression, format('to_json(%s)::text', expression))
+$$;
+COMMENT ON FUNCTION audit_document_expression(text) IS
+'An expression for a document of an entry of the audit log, of one of another type; as text where it has no jsonb';
+
 -- The expression for a column of the log of a column of another type
 CREATE FUNCTION audit_cast(target text, source_column name, source_type regtype)
 RETURNS text
@@ -173,7 +191,8 @@ BEGIN
         WHEN target IN ('created_at', 'occurred_at') AND source_type = 'timestamp'::regtype
             THEN format('%s AT TIME ZONE ''UTC''', expression)
         WHEN target IN ('created_at', 'occurred_at') THEN NULL
-        WHEN target IN ('details', 'old_data', 'new_data') THEN format('to_jsonb(%s)', expression)
+        WHEN target IN ('details', 'old_data', 'new_data') AND source_type = 'jsonb'::regtype THEN expression
+        WHEN target IN ('details', 'old_data', 'new_data') THEN @extschema@.audit_document_expression(expression)
         WHEN target = 'changed_fields' THEN CASE category WHEN 'A' THEN expression || '::text[]' END
         WHEN target = 'duration_ms' THEN CASE category WHEN 'N' THEN expression || '::double precision' END
         WHEN target = 'client_addr' THEN CASE source_type WHEN 'inet'::regtype THEN expression WHEN 'cidr'::regtype THEN expression || '::inet' END

@@ -87,6 +87,7 @@ INSERT INTO audit_api VALUES
     ('audit_do_release_hold', NULL, NULL),
     ('audit_do_seal_audit_log', NULL, NULL),
     ('audit_do_set_audit_retention', NULL, NULL),
+    ('audit_document_expression', NULL, NULL),
     ('audit_drain_ring', '', 'bigint'),
     ('audit_dress_partition', NULL, NULL),
     ('audit_dress_table', NULL, NULL),

@@ -176,3 +176,44 @@ RESET bytea_output;
 RESET extra_float_digits;
 SELECT * FROM pg_temp.captured();
 DROP TABLE capture_json, capture_json_two, capture_odd, capture_time;
+
+-- what has no jsonb is text, and the statement is well
+CREATE TYPE capture_pair AS (a integer, j json);
+CREATE DOMAIN capture_document AS json;
+CREATE TYPE capture_mood AS ENUM ('calm', 'cross');
+CREATE FUNCTION capture_mood_json(capture_mood) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    IF $1 = 'cross' THEN
+        RAISE EXCEPTION 'no';
+    END IF;
+    RETURN to_json('calm'::text);
+END $$;
+CREATE CAST (capture_mood AS json) WITH FUNCTION capture_mood_json(capture_mood);
+CREATE TABLE capture_unstorable (id integer PRIMARY KEY, "the json" json, n json, list json[], pair capture_pair,
+    doc capture_document, mood capture_mood, f float8, m numeric, t timestamptz, note text);
+SELECT fraiseql_obs.audit_table('capture_unstorable', tenant_column => 'note');
+INSERT INTO capture_unstorable VALUES (1, '{"a": "\u0000"}', '1e200000', ARRAY['1', '"\ud800"']::json[], (1, '"\u0000"'),
+    '"\udc00"', 'cross', 'NaN', 'Infinity', 'infinity', 'acme');
+INSERT INTO capture_unstorable VALUES (2, '{"a": "\u0001"}', '1e20', ARRAY['1', '"\ud83d\ude00"']::json[], (1, '"\\u0000"'),
+    '"x"', 'calm', '-Infinity', 'NaN', '-infinity', 'acme');
+UPDATE capture_unstorable SET n = '1' WHERE id = 1;
+SELECT jsonb_pretty(to_jsonb(l)) AS captured FROM (
+    SELECT operation, entity_id, tenant_id, details, old_data, new_data, changed_fields
+    FROM fraiseql_audit.fraiseql_audit_log WHERE id > (SELECT id FROM seen) ORDER BY id) l;
+SELECT FROM pg_temp.captured();
+-- a server's or a session's trouble is not the value's
+CREATE OR REPLACE FUNCTION capture_mood_json(capture_mood) RETURNS json LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE query_canceled USING MESSAGE = 'stop';
+END $$;
+DELETE FROM capture_unstorable;
+DROP TABLE capture_unstorable;
+DROP TYPE capture_pair, capture_mood CASCADE;
+DROP DOMAIN capture_document;
+
+-- nor has what is too large for it
+CREATE TABLE capture_huge (id integer PRIMARY KEY, v text);
+SELECT fraiseql_obs.audit_table('capture_huge');
+INSERT INTO capture_huge VALUES (1, repeat('x', 270000000));
+SELECT operation, entity_id, details, new_data FROM fraiseql_obs.by_entity('capture_huge', '1');
+DROP TABLE capture_huge;

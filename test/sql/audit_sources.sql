@@ -170,3 +170,20 @@ FROM unnest('{regress_a.b_c,regress_a_b.c,"\"regress \"\"Odd\".fraiseql_audit_lo
 SELECT operation FROM fraiseql_obs.recent_operations(until => '2010-01-01');
 SET client_min_messages = warning;
 DROP SCHEMA regress_a, regress_a_b, "regress ""Odd" CASCADE;
+RESET client_min_messages;
+
+-- what has no jsonb is text
+CREATE TYPE source_pair AS (a integer, j json);
+CREATE TABLE source_json (at timestamptz, what text, j json, list json[], pair source_pair);
+INSERT INTO source_json VALUES
+    ('2008-01-01', 'zero', '{"a": "\u0000"}', ARRAY['"\ud800"']::json[], (1, '"\u0000"')),
+    ('2008-01-02', 'number', '[1, -1.5E+200000]', ARRAY['1e200000']::json[], (1, '1e-20000')),
+    ('2008-01-03', 'half', '"\ud83d\ud83d\ude00"', ARRAY['"\udc00"']::json[], (1, '"\\\u0000"')),
+    ('2008-01-04', 'well', '["\ud83d\ude00\\u0000", "3e123456", 1e2]', ARRAY['"\n"', '2']::json[], (1, '"\\u0000"')),
+    ('2008-01-05', 'none', NULL, NULL, NULL);
+SELECT fraiseql_obs.adopt_audit_source('source_json',
+    '{"created_at": "at", "operation": "what", "details": "j", "old_data": "list", "new_data": "pair"}');
+SELECT operation, details, old_data, new_data FROM fraiseql_obs.recent_operations(until => '2009-01-01') ORDER BY created_at;
+SELECT fraiseql_obs.forget_audit_source('source_json');
+DROP TABLE source_json;
+DROP TYPE source_pair;
