@@ -24,6 +24,7 @@ OBJS = \
 	src/audit_seal.o \
 	src/audit_sign.o \
 	src/audit_upkeep.o \
+	src/audit_verified.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
 	src/collector.o \

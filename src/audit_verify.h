@@ -108,6 +108,8 @@ typedef struct Verifier
 	int64		removed;
 	int			n_removed;		/* partitions */
 	int64		n_violations;	/* reported */
+	int64		n_gaps;
+	int64		n_unchecked;
 } Verifier;
 
 /* A finding; what is not given is null */
