@@ -26,6 +26,7 @@ OBJS = \
 	src/audit_sign.o \
 	src/audit_tables.o \
 	src/audit_upkeep.o \
+	src/audit_verified.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
 	src/collector.o \

@@ -121,6 +121,19 @@ failure_document(const FobsRingSlot *slot, bool with_sqlstate)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
+/* A name that the application has given, unless it is one of ours */
+static void
+complete_name(Operation *operation)
+{
+	char	   *name;
+
+	if (operation->nulls[ARG_OPERATION])
+		return;
+	name = TextDatumGetCString(operation->values[ARG_OPERATION]);
+	if (fobs_audit_is_reserved(name))
+		set_text(operation, ARG_OPERATION, psprintf("application.%s", name));
+}
+
 /* Makes what was written without looking anything up what it should be. */
 static void
 complete_statement(Operation *operation, const FobsRingSlot *slot)
@@ -137,6 +150,7 @@ complete_statement(Operation *operation, const FobsRingSlot *slot)
 			i == ARG_REQUEST_ID || i == ARG_APPLICATION_NAME)
 			*value = fobs_label_datum(TextDatumGetCString(*value));
 	}
+	complete_name(operation);
 	set_text(operation, ARG_DB_ROLE, role != NULL ? role :
 			 psprintf("unknown (OID=%u)", slot->role));
 	if (operation->nulls[ARG_APPLICATION_NAME])

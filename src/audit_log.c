@@ -51,6 +51,9 @@
 
 #define SALT_SIZE		16
 
+/* How the names of operations on the log itself begin */
+#define RESERVED_PREFIX "audit."
+
 typedef struct Column
 {
 	const char *name;
@@ -314,6 +317,35 @@ check_numbers(const Operation *operation)
 				 errhint("Leave it out where it is now.")));
 }
 
+/* Does an operation have a name of ours? */
+bool
+fobs_audit_is_reserved(const char *operation)
+{
+	return strncmp(operation, RESERVED_PREFIX, strlen(RESERVED_PREFIX)) == 0;
+}
+
+/* What happened to the log itself only our own functions say. */
+static void
+check_name(const Operation *operation)
+{
+	char	   *name = TextDatumGetCString(operation->values[ARG_OPERATION]);
+
+	if (name[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"operation\" of an audit log entry must not be empty"),
+				 errhint("Name what was done, as \"update\".")));
+	if (fobs_audit_is_reserved(name) && !(fobs_audit_doors & FOBS_DOOR_KEEP))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("operation \"%s\" of an audit log entry is reserved",
+						name),
+				 errdetail("Names that begin with \"%s\" are those of operations on the audit log itself.",
+						   RESERVED_PREFIX),
+				 errhint("Choose another name.")));
+	pfree(name);
+}
+
 static void
 check_operation(Operation *operation)
 {
@@ -324,11 +356,7 @@ check_operation(Operation *operation)
 						operation->nulls[ARG_OPERATION] ? "operation" : "result"),
 				 errhint("Name what was done, as \"update\", and leave out a result that is success.")));
 	check_sizes(operation);
-	if (toast_raw_datum_size(operation->values[ARG_OPERATION]) == VARHDRSZ)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"operation\" of an audit log entry must not be empty"),
-				 errhint("Name what was done, as \"update\".")));
+	check_name(operation);
 	check_result(operation);
 	check_numbers(operation);
 }

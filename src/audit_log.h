@@ -74,6 +74,7 @@ fobs_set_value(Operation *operation, Argument argument, Datum value)
 	operation->nulls[argument] = false;
 }
 
+extern bool fobs_audit_is_reserved(const char *operation);
 extern Oid	fobs_audit_log_table(void);
 extern Oid	fobs_audit_log_owner(void);
 extern int64 fobs_audit_append(Operation *operation);

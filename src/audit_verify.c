@@ -44,6 +44,7 @@
 #include "audit_log.h"
 #include "audit_query.h"
 #include "audit_tables.h"
+#include "audit_verified.h"
 #include "audit_verify.h"
 #include "compat.h"
 
@@ -149,6 +150,10 @@ fobs_report(Verifier *verifier, const Finding *finding, const char *format,...)
 						 verifier->result->setDesc, values, nulls);
 	if (strcmp(finding->severity, VIOLATION) == 0)
 		verifier->n_violations++;
+	else if (strcmp(finding->severity, GAP) == 0)
+		verifier->n_gaps++;
+	else
+		verifier->n_unchecked++;
 }
 
 /* A table beside the log, for a query. */
@@ -956,12 +961,14 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 		.until = PG_ARGISNULL(1) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(1)
 	};
 	Checkpoint	anchor = {.is_anchor = true};
+	bool		has_anchor = !PG_ARGISNULL(2) && !PG_ARGISNULL(3) &&
+	!PG_ARGISNULL(4);
 
 	InitMaterializedSRF(fcinfo, 0);
 	verifier.context = AllocSetContextCreate(CurrentMemoryContext,
 											 "audit log verification",
 											 ALLOCSET_DEFAULT_SIZES);
-	if (PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4))
+	if (!has_anchor)
 		verify(&verifier, NULL, NULL);
 	else
 	{
@@ -973,5 +980,6 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) &&
 		fobs_audit_guard_is_log(verifier.log))
 		fobs_audit_databases_note_verified(verifier.n_violations);
+	fobs_audit_note_verification(&verifier, has_anchor ? &anchor : NULL);
 	return (Datum) 0;
 }

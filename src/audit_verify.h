@@ -111,6 +111,8 @@ typedef struct Verifier
 	int			n_removed;		/* partitions */
 	bool		vanished;		/* a partition, while we looked */
 	int64		n_violations;	/* reported */
+	int64		n_gaps;
+	int64		n_unchecked;
 } Verifier;
 
 /* A finding; what is not given is null */

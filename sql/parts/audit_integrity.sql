@@ -13,8 +13,9 @@
 -- if some rows were sealed later, or are not; "not verified".  Who does not see
 -- all rows gets none, unless the report verifies.
 --
--- An entry counts as a verification if its role may verify, which who appends
--- may not.
+-- Entries about verifications are what a verification has found: nobody can
+-- append others (audit_verified.c).  Besides, the role must be one that may
+-- verify.
 --
 
 -- Does an entry say that all of a period was verified, or that something is

@@ -92,6 +92,19 @@ $$;
 COMMENT ON FUNCTION audit_log() IS
 'The table that holds the audit log of this database; an error if there is none';
 
+CREATE FUNCTION audit_is_active()
+RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (
+        SELECT FROM @extschema@.audit_registry r, pg_control_system() c, pg_database d
+        WHERE d.datname = current_database()
+          AND (r.system_identifier, r.database_oid) = (c.system_identifier, d.oid))
+$$;
+COMMENT ON FUNCTION audit_is_active() IS
+'Whether the audit log is active in this database, and not one that was restored or copied';
+
 CREATE FUNCTION audit_guard()
 RETURNS trigger
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_guard'

@@ -91,6 +91,13 @@ COMMENT ON FUNCTION audit_do_audit_announce_start() IS
 
 CREATE FUNCTION audit_announce_stop()
 RETURNS void
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_announce_stop() IS
+'Appends the entry that this server no longer logs in this database';
+
+CREATE FUNCTION audit_do_audit_announce_stop()
+RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -99,5 +106,5 @@ BEGIN
         details => jsonb_build_object('unsettled', @extschema@.audit_claim_stop()));
 END
 $$;
-COMMENT ON FUNCTION audit_announce_stop() IS
-'Appends the entry that this server no longer logs in this database';
+COMMENT ON FUNCTION audit_do_audit_announce_stop() IS
+'What audit_announce_stop() does';

@@ -47,11 +47,22 @@ is(integrity(q(i#>>'{head,root}')), (split /\n/, $node->safe_psql('app', 'SELECT
 	'the root is that of the checkpoint');
 
 # entries that are no verification: of who may not verify, that was rolled back,
-# of a part of the period, and what is no such thing
-my $forged = q(SELECT fraiseql_obs.log_operation('audit.verified', 'audit_log', 'verification',
-	details => '{"seals": 1000, "violations": %s}'));
-$node->safe_psql('app', sprintf($forged, 0), extra_params => [ '-U', 'writer' ]);
-$node->safe_psql('app', sprintf($forged, $_)) foreach '"none"', '0, "since": "x"', '0, "_failed": {}', '0, "since": "infinity"', '0, "until": "2000-01-01"';
+# of a part of the period, and what is no such thing; none of them can be appended
+set_guard($node, 'off');
+sub forge
+{
+	my ($violations, $role) = @_;
+	$role //= 'auditor';
+	$node->safe_psql('app', qq(
+		INSERT INTO $log (operation, entity_type, entity_id, db_role, details, personal_salt, personal_digest)
+		SELECT 'audit.verified', 'audit_log', 'verification', '$role', details, '\\x00'::bytea,
+			sha256('\\x00'::bytea || '\\x01' || '\\x0b' || int4send(length(details::text)) || details::text::bytea)
+		FROM (SELECT '{"seals": 1000, "violations": $violations}'::jsonb) AS d (details)));
+	return;
+}
+forge(0, 'writer');
+forge($_) foreach '"none"', '0, "since": "x"', '0, "_failed": {}', '0, "since": "infinity"', '0, "until": "2000-01-01"';
+set_guard($node, 'on');
 $node->safe_psql('app', q(SELECT fraiseql_obs.verify_audit_log(current_date - 8)));
 is(integrity($verdict), 'not verified|No verification of the whole period is in the log.', 'what is no verification');
 $node->safe_psql('app', 'SELECT fraiseql_obs.seal_audit_log()');
