@@ -115,7 +115,7 @@ typedef struct DoorsBefore
 {
 	int			doors;
 	Datum		private;
-}			DoorsBefore;
+} DoorsBefore;
 
 static object_access_hook_type prev_object_access = NULL;
 static needs_fmgr_hook_type prev_needs_fmgr_hook = NULL;
