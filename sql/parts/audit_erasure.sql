@@ -13,7 +13,8 @@
 -- Entries of operations on the log itself ("audit.") are not erased: they say
 -- who did what to it, and what was erased.
 --
--- Rows are updated partition by partition, in one transaction with the event.
+-- Rows are updated partition by partition, in one transaction with the event,
+-- and so are those of partitions that are detached and have not been dropped.
 -- In between they may be sealed, that is counted for the user that the row had.
 -- So at the end, with the state of the rollups locked, the users who are no
 -- longer in some rows are counted anew, and the difference is nobody's.
@@ -69,8 +70,12 @@ DECLARE
     touched boolean;
 BEGIN
     PERFORM @extschema@.audit_lock_holds(log);
-    FOR hold IN SELECT * FROM @extschema@.holds() LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s AND %s)', log, condition,
+    FOR hold IN
+        SELECT * FROM @extschema@.holds() h, @extschema@.audit_standing_partitions(log) p
+        WHERE (p.range_from >= h.until) IS NOT TRUE AND (p.range_to <= h.since) IS NOT TRUE
+        ORDER BY h.hold_id, p.range_from
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE %s AND %s)', hold.partition, condition,
                        @extschema@.audit_subject_condition(
                            hold.tenant_id, hold.user_id, hold.entity_type,
                            hold.entity_id, hold.since, hold.until))
@@ -89,7 +94,7 @@ COMMENT ON FUNCTION audit_check_holds(regclass, text) IS
 
 -- Counts users anew of whom rows have been erased.  Where it was all rows of a
 -- user, he is taken out of the days of partitions that have gone, too; what
--- their tombstones say of the rollups is made to fit, if it did before.
+-- tombstones say of the rollups is made to fit, if it did before.
 CREATE FUNCTION audit_recount_actors(
     log regclass,
     users text[],
@@ -104,26 +109,32 @@ AS $$
 DECLARE
     actor_days text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days');
     tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
+    standing timestamptz[];
+    sources text;
     stale timestamptz[];
     roots jsonb;
 BEGIN
+    SELECT array_agg(range_from),
+           string_agg(format('SELECT id, created_at, xact, user_id, result FROM %s', partition), ' UNION ALL ')
+    INTO standing, sources
+    FROM @extschema@.audit_standing_partitions(log);
     EXECUTE format('SELECT FROM %s FOR UPDATE',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'));
     EXECUTE format($query$
         SELECT array_agg(range_from) FROM %s AS t
-        WHERE $2 AND range_from < $3
+        WHERE ($2 OR range_from = ANY ($5)) AND range_from < $3
           AND EXISTS (SELECT FROM %s a WHERE a.user_id = ANY ($1)
                       AND a.day >= t.range_from::date AND a.day < t.range_to::date)
           AND rollup_root = @extschema@.audit_rollup_root($4, range_from, range_to)
         $query$, tombstones, actor_days)
-    INTO stale USING users, wholly, before, log;
+    INTO stale USING users, wholly, before, log, standing;
 
     EXECUTE format($query$
         WITH present AS MATERIALIZED (
             SELECT user_id, created_at::date AS day, count(*) AS n,
                    count(*) FILTER (WHERE result IN ('failure', 'error', 'timeout')) AS failed,
                    count(*) FILTER (WHERE result = 'denied') AS denied
-            FROM %2$s
+            FROM (%2$s) AS r
             WHERE user_id = ANY ($1) AND created_at < date_trunc('day', $3) + interval '1 day'
               AND NOT (%3$s)
             GROUP BY 1, 2),
@@ -135,7 +146,7 @@ BEGIN
             WHERE a.user_id = ANY ($1) AND a.day <= $3::date
               AND a.n <> coalesce(p.n, 0)
               AND ($2 AND a.day < $3::date
-                   OR EXISTS (SELECT FROM @extschema@.audit_partitions($4)
+                   OR EXISTS (SELECT FROM @extschema@.audit_standing_partitions($4)
                               WHERE a.day >= range_from::date AND a.day < range_to::date))),
         deleted AS (
             DELETE FROM %1$s a USING gone g
@@ -150,7 +161,7 @@ BEGIN
         ON CONFLICT (user_id, day)
         DO UPDATE SET n = a.n + excluded.n, failed = a.failed + excluded.failed,
                       denied = a.denied + excluded.denied
-        $query$, actor_days, log,
+        $query$, actor_days, sources,
         coalesce(@extschema@.audit_tail_condition(log), 'false'))
     USING users, wholly, before, log;
 
@@ -218,10 +229,7 @@ BEGIN
             MESSAGE = 'columns to erase must be erasable columns of the audit log',
             HINT = format('Erasable are %s.', array_to_string(erasable, ', '));
     END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE active_sql_transaction USING
-            MESSAGE = 'erase_audit_details() must run in a READ COMMITTED transaction';
-    END IF;
+    PERFORM @extschema@.audit_check_isolation('erase_audit_details()');
 
     -- of a user, not who else was involved
     SELECT string_agg(CASE WHEN named THEN format('%1$I = nullif(%1$I, %2$L)', name, user_id)
@@ -237,8 +245,8 @@ BEGIN
                         changes);
 
     PERFORM @extschema@.audit_check_holds(log, condition);
-    FOR part IN SELECT * FROM @extschema@.audit_partitions(log) p
-                WHERE p.range_from < before ORDER BY p.range_from LOOP
+    FOR part IN SELECT * FROM @extschema@.audit_standing_partitions(log) p
+                WHERE (p.range_from >= before) IS NOT TRUE ORDER BY p.range_from LOOP
         IF user_id IS NULL AND 'user_id' = ANY (columns) THEN
             EXECUTE format('SELECT array_agg(DISTINCT user_id) FROM %s
                             WHERE user_id IS NOT NULL AND user_id <> ALL ($1) AND %s',

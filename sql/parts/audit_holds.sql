@@ -9,7 +9,8 @@
 --
 -- Who removes or erases locks the table of holds before he looks, and until he
 -- has done it, so that no hold comes in between.  Removal and erasure do not
--- meet either.
+-- meet either.  What he sees then must be of after the lock: with the snapshot
+-- of a REPEATABLE READ transaction he would not see what he has waited for.
 --
 -- Events name what a hold is about and never whom: names are in the table of
 -- holds alone, where they can be erased.
@@ -35,6 +36,21 @@ $$;
 COMMENT ON FUNCTION audit_hold_on(regclass, timestamptz, timestamptz) IS
 'The first legal hold that keeps a period of the audit log; null if none does';
 
+CREATE FUNCTION audit_check_isolation(what text)
+RETURNS void
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE active_sql_transaction USING
+            MESSAGE = format('%s must run in a READ COMMITTED transaction', what);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_isolation(text) IS
+'Raises an error if the transaction does not see what others commit';
+
 -- From here on no hold is placed or released, and nobody else removes or
 -- erases, until the transaction ends.
 CREATE FUNCTION audit_lock_holds(log regclass)
@@ -43,6 +59,7 @@ LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM @extschema@.audit_check_isolation('removing or erasing entries of the audit log');
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_holds'));
 END
@@ -93,6 +110,7 @@ BEGIN
         RAISE invalid_parameter_value USING
             MESSAGE = 'until must be after since';
     END IF;
+    PERFORM @extschema@.audit_check_isolation('place_hold()');
 
     EXECUTE format(
         'INSERT INTO %s (reason, tenant_id, user_id, entity_type, entity_id, since, until, placed_by)

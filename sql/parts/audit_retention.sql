@@ -196,6 +196,22 @@ $$;
 COMMENT ON FUNCTION audit_detached_partitions(regclass) IS
 'Partitions of an audit log that have been closed and detached, and not yet dropped';
 
+-- Where rows are that have not been dropped: also those that the log does not
+-- show any more, because their partition is being detached, or is.  The log is
+-- not asked, for that may happen at any time.
+CREATE FUNCTION audit_standing_partitions(log regclass)
+RETURNS TABLE (partition regclass, range_from timestamptz, range_to timestamptz)
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT * FROM @extschema@.audit_partitions(log)
+    UNION ALL
+    SELECT partition, range_from, range_to
+    FROM @extschema@.audit_detached_partitions(log)
+$$;
+COMMENT ON FUNCTION audit_standing_partitions(regclass) IS
+'Partitions of an audit log, those included that are detached and not yet dropped';
+
 CREATE FUNCTION audit_removable_partitions()
 RETURNS TABLE (name name, range_from timestamptz, range_to timestamptz,
                n bigint, state text)
@@ -665,10 +681,7 @@ DECLARE
     part record;
     at timestamptz;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE active_sql_transaction USING
-            MESSAGE = 'maintain_audit_log() must run in a READ COMMITTED transaction';
-    END IF;
+    PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
 
     -- what was left half done
     FOR part IN SELECT inhrelid::regclass AS partition, relname AS name

@@ -94,7 +94,7 @@ $subscriber->safe_psql('app', q(
 $node->safe_psql('app', 'CREATE PUBLICATION audit FOR TABLES IN SCHEMA fraiseql_audit WITH (publish_via_partition_root)');
 $subscriber->safe_psql('app', 'CREATE SUBSCRIPTION audit CONNECTION \''
 	. $node->connstr . ' dbname=app\' PUBLICATION audit');
-$subscriber->wait_for_subscription_sync($node, 'audit');
+$subscriber->wait_for_subscription_sync($node, 'audit', 'app');
 write_rows($node, 'app', 5);
 seal($node, 'app');
 write_rows($node, 'app', 2);
