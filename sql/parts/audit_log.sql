@@ -312,7 +312,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT c.oid
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema AND starts_with(c.relname::text, 'fraiseql_audit_')
+    WHERE n.nspname = schema AND c.relname LIKE 'fraiseql\_audit\_%'
       AND c.relkind NOT IN ('i', 'I', 'S')
       -- adopted sources
       AND NOT (c.relkind = 'v' AND starts_with(c.relname::text, 'fraiseql_audit_source_'))

@@ -431,6 +431,7 @@ DECLARE
     failed bigint;
     denied bigint;
     accesses bigint;
+    source regclass;
 BEGIN
     WITH operations AS (
         SELECT * FROM jsonb_to_recordset(counts) AS c (key text, result text, n bigint))
@@ -444,6 +445,15 @@ BEGIN
            coalesce(sum(n) FILTER (WHERE key LIKE 'audit.%'), 0)
     INTO summary, by_result, failed, denied, accesses
     FROM operations;
+    -- what adopted sources have by these names did not happen to this log
+    FOR source IN
+        SELECT s FROM @extschema@.audit_sources(@extschema@.audit_log()) s
+        WHERE accesses > 0
+    LOOP
+        EXECUTE format('SELECT $1 - count(*) FROM %s
+                        WHERE created_at >= $2 AND created_at < $3 AND operation LIKE ''audit.%%''', source)
+        INTO accesses USING accesses, since, until;
+    END LOOP;
     RETURN jsonb_build_object(
         'summary', coalesce(summary, '{}'),
         'by_result', coalesce(by_result, '{}'),

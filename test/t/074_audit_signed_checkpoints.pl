@@ -25,7 +25,7 @@ chmod 0600, $key;
 
 my $node = start_node('audit_signed',
 	"fraiseql_obs.audit_worker = on\nfraiseql_obs.audit_seal_interval = 1");
-$node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log()');
+$node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs; CREATE ROLE keeper NOLOGIN; SELECT fraiseql_obs.create_audit_log(owner => \'keeper\')');
 
 plan skip_all => 'built without OpenSSL'
   if !grep { -e "$_/fraiseql_obs_sign.so" }

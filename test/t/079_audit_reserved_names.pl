@@ -49,6 +49,19 @@ like(entries(), qr/application\.audit\.lost failure/, 'a statement that fails ha
 is($node->safe_psql('app', q(SELECT fraiseql_obs.log_operation('audits') > 0, fraiseql_obs.log_operation('Audit.x') > 0,
 	fraiseql_obs.log_operation('x.audit.y') > 0), extra_params => [ '-U', 'writer' ]), 't|t|t', 'other names are free');
 
+# by who has a table of his own read besides
+$node->safe_psql('app', q(
+	CREATE TABLE own_log (at timestamptz, what text, more jsonb);
+	INSERT INTO own_log VALUES (now(), 'audit.verified', '{"seals": 1000, "violations": 0}'), (now(), 'audit.lost', '{}');
+	SELECT fraiseql_obs.adopt_audit_source('own_log', '{"created_at": "at", "operation": "what", "details": "more"}');
+	SELECT fraiseql_obs.compliance_report(current_date - 1, current_date + 2)));
+is($node->safe_psql('app', qq(
+	SELECT r#>>'{integrity,verdict}', r#>'{integrity,verification}', r#>'{audit_log_access,total}',
+		jsonb_array_length(r#>'{audit_log_access,entries}')
+	FROM (SELECT fraiseql_obs.compliance_report(current_date - 1, current_date + 2) AS r) AS r)),
+	'not verified|null|1|1', 'an adopted source says nothing of the log itself');
+$node->safe_psql('app', q(SELECT fraiseql_obs.forget_audit_source('own_log'); DROP TABLE own_log));
+
 # by who reads
 fails('auditor', "SELECT fraiseql_obs.audit_verified()", qr/there is no verification to record/, 'no verification');
 fails('auditor', "SELECT fraiseql_obs.audit_verification()", qr/permission denied/, 'nor to be had');
