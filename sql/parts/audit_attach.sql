@@ -18,6 +18,7 @@ DECLARE
 BEGIN
     PERFORM @extschema@.audit_create_evidence(log);
     PERFORM @extschema@.audit_create_retention(log);
+    PERFORM @extschema@.audit_create_actors(log);
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', owner);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log(), @extschema@.audit_guard(),
@@ -60,7 +61,9 @@ BEGIN
         @extschema@.audit_known_expressions(regclass),
         @extschema@.audit_snapshot(),
         @extschema@.audit_is_native(pg_snapshot, bigint, oid),
-        @extschema@.audit_tail_condition(regclass),
+        @extschema@.audit_tail_condition(regclass, text),
+        @extschema@.audit_note_actors, @extschema@.audit_note_rows,
+        @extschema@.audit_renote_actors,
         @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
         @extschema@.audit_is_due, @extschema@.audit_seal_rows,
         @extschema@.audit_append_seal, @extschema@.audit_seal,
