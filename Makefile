@@ -74,7 +74,7 @@ endif
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
-	audit_integrity audit_report audit_report_forms audit_analysis \
+	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
 DATA_built = sql/fraiseql_obs--1.0.sql
 

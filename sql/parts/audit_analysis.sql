@@ -245,27 +245,53 @@ BEGIN
     RETURN QUERY EXECUTE format($query$
         WITH acts AS MATERIALIZED (
             SELECT user_id, operation, min(created_at) AS first_at, count(*) AS n
-            FROM %1$s
+            FROM %s
             WHERE created_at >= $1 AND created_at < $2 AND operation = ANY ($3)
-              AND user_id IS NOT NULL AND %2$s
+              AND user_id IS NOT NULL AND %s
             GROUP BY user_id, operation
             ORDER BY first_at DESC, user_id, operation)
         SELECT a.*, format('first %%s by %%s since %%s', a.operation, a.user_id,
                            to_char(greatest($1 - $4, $5), 'YYYY-MM-DD'))
         FROM acts a
-        WHERE NOT EXISTS (
-            SELECT FROM %1$s
-            WHERE entries.user_id = a.user_id AND entries.operation = a.operation
-              AND created_at < $1 AND created_at >= $1 - $4 AND %2$s)
+        WHERE %s
         ORDER BY a.first_at DESC, a.user_id, a.operation LIMIT $6
         $query$, @extschema@.audit_relation(log),
-        coalesce('entries.tenant_id = ' || quote_literal(tenant_id), 'true'))
+        coalesce('entries.tenant_id = ' || quote_literal(tenant_id), 'true'),
+        @extschema@.audit_unseen_condition(log, tenant_id))
     USING since, until, operations, lookback, begins, "limit";
 END
 $$;
 COMMENT ON FUNCTION new_actors(text[], timestamptz, timestamptz, interval, interval, text, integer) IS
 'Users who did a sensitive operation for the first time';
 
+-- How many rows a user (o.user_id) has at most from $9 before $1 to before $1:
+-- by whole days of the rollups where they can be used.
+CREATE FUNCTION audit_most_rows(log regclass)
+RETURNS text
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    tail text := @extschema@.audit_tail_condition(log);
+BEGIN
+    RETURN (
+        SELECT string_agg(format('(SELECT count(*) FROM %s AS entries
+                                   WHERE entries.user_id = o.user_id AND created_at < $1
+                                     AND created_at >= $1 - $9 AND %s)', relation, condition), ' + ')
+        FROM (SELECT log, coalesce(tail, 'true')
+              UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition))
+        || CASE WHEN tail IS NULL THEN '' ELSE format(
+            ' + (SELECT coalesce(sum(d.n), 0)::bigint FROM %s AS d
+                 WHERE d.user_id = o.user_id
+                   AND d.day >= (($1 - $9) AT TIME ZONE ''UTC'')::date AND d.day <= ($1 AT TIME ZONE ''UTC'')::date)',
+            @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days')) END;
+END
+$$;
+COMMENT ON FUNCTION audit_most_rows(regclass) IS
+'An expression for how many rows a user has at most in a time';
+
+-- Who usually works at such hours is told by the first rows of the time before:
+-- once there are more of them than the share of all rows that he can have.
 CREATE FUNCTION off_hours(
     since timestamptz DEFAULT now() - interval '1 day',
     until timestamptz DEFAULT now(),
@@ -282,6 +308,8 @@ RETURNS TABLE (user_id text, n bigint, first_at timestamptz, last_at timestamptz
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
 BEGIN
     PERFORM @extschema@.audit_check_window(since, until);
     PERFORM @extschema@.audit_check_thresholds(jsonb_build_object(
@@ -303,24 +331,35 @@ BEGIN
     time_zone := coalesce(time_zone, current_setting('TimeZone'));
     PERFORM now() AT TIME ZONE time_zone;       -- an error if it is none
     RETURN QUERY EXECUTE format($query$
-        WITH outside AS (
+        WITH outside AS MATERIALIZED (
             SELECT user_id, count(*) AS n, min(created_at) AS first_at, max(created_at) AS last_at
             FROM %1$s
             WHERE created_at >= $1 AND created_at < $2 AND user_id IS NOT NULL AND NOT (%3$s) AND %2$s
-            GROUP BY user_id HAVING count(*) >= $7)
+            GROUP BY user_id HAVING count(*) >= $7),
+        unusual AS MATERIALIZED (
+            SELECT o.*
+            FROM outside o,
+                 LATERAL (SELECT %4$s AS n OFFSET 0) AS most,
+                 LATERAL (SELECT count(*) AS outside
+                          FROM (SELECT FROM %1$s
+                                WHERE entries.user_id = o.user_id AND created_at < $1
+                                  AND created_at >= $1 - $9 AND NOT (%3$s) AND %2$s
+                                LIMIT floor(least($8, 1) * most.n)::bigint + 1) AS r) AS u
+            WHERE most.n >= $10 AND u.outside <= $8 * most.n)
         SELECT o.*, format('%%s operations outside of %%s:00 to %%s:00 on working days; of %%s before, %%s were',
                            o.n, $3, $4, u.n, u.outside)
-        FROM outside o,
+        FROM unusual o,
              LATERAL (SELECT count(*) AS n, count(*) FILTER (WHERE NOT (%3$s)) AS outside
                       FROM %1$s
                       WHERE entries.user_id = o.user_id AND created_at < $1
                         AND created_at >= $1 - $9 AND %2$s) AS u
         WHERE u.n >= $10 AND u.outside <= $8 * u.n
         ORDER BY o.n DESC, o.user_id
-        $query$, @extschema@.audit_relation(@extschema@.audit_log()),
+        $query$, @extschema@.audit_relation(log),
         coalesce('entries.tenant_id = ' || quote_literal(tenant_id), 'true'),
         'extract(hour FROM created_at AT TIME ZONE $6) >= $3 AND extract(hour FROM created_at AT TIME ZONE $6) < $4
-         AND extract(isodow FROM created_at AT TIME ZONE $6) = ANY ($5)')
+         AND extract(isodow FROM created_at AT TIME ZONE $6) = ANY ($5)',
+        @extschema@.audit_most_rows(log))
     USING since, until, from_hour, to_hour, weekdays,
           time_zone, min_operations, usual_share,
           lookback, min_usual;

@@ -27,6 +27,7 @@ BEGIN
     PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_create_evidence(log);
     PERFORM @extschema@.audit_create_retention(log);
+    PERFORM @extschema@.audit_create_actors(log);
     EXECUTE format('SELECT guard_triggers FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     INTO guarded;
@@ -68,6 +69,7 @@ BEGIN
         @extschema@.audit_create_rollups(regclass),
         @extschema@.audit_create_evidence(regclass),
         @extschema@.audit_create_retention(regclass),
+        @extschema@.audit_create_actors(regclass),
         @extschema@.audit_ensure_partition(timestamptz),
         @extschema@.audit_partition_name, @extschema@.audit_partition_end,
         @extschema@.log_operation, @extschema@.audit_profile_days,
@@ -107,7 +109,9 @@ BEGIN
         @extschema@.audit_known_expressions(regclass),
         @extschema@.audit_snapshot(),
         @extschema@.audit_is_native(pg_snapshot, bigint, oid),
-        @extschema@.audit_tail_condition(regclass),
+        @extschema@.audit_tail_condition(regclass, text),
+        @extschema@.audit_note_actors, @extschema@.audit_note_rows,
+        @extschema@.audit_renote_actors,
         @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
         @extschema@.audit_is_due, @extschema@.audit_seal_rows,
         @extschema@.audit_append_seal, @extschema@.audit_seal,
@@ -167,10 +171,12 @@ COMMENT ON FUNCTION audit_activate() IS
 -- A log that stood before the extension was created, as after DROP EXTENSION,
 -- is found again.  Not every table of that name is believed: an ordinary user
 -- may have made it to be told what others do.  A role that cannot log in and has
--- no members is nobody but superusers.
+-- no members is nobody but superusers.  What it did not have yet and gets now
+-- would be taken for ours, which pg_dump leaves out and DROP EXTENSION drops.
 DO $$
 DECLARE
     found name[];
+    member record;
 BEGIN
     SELECT array_agg(n.nspname) INTO found
     FROM pg_class c
@@ -185,6 +191,16 @@ BEGIN
     IF cardinality(found) = 1 THEN
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (found[1]);
         PERFORM @extschema@.audit_attach(@extschema@.audit_log());
+        FOR member IN
+            SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+            FROM pg_depend d
+            JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
+            JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+            WHERE d.deptype = 'e' AND e.extname = 'fraiseql_obs'
+              AND c.relnamespace = to_regnamespace(quote_ident(found[1]))
+        LOOP
+            EXECUTE format('ALTER EXTENSION fraiseql_obs DROP %s %s', member.kind, member.name);
+        END LOOP;
         PERFORM @extschema@.audit_activate();
     END IF;
 END

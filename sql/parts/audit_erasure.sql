@@ -262,6 +262,7 @@ BEGIN
 
     IF 'user_id' = ANY (columns) THEN
         roots := @extschema@.audit_recount_actors(log, users, wholly, before);
+        PERFORM @extschema@.audit_renote_actors(log, users);
         IF wholly THEN
             EXECUTE format('UPDATE %s SET user_id = NULL
                             WHERE user_id = $1 AND released_at IS NOT NULL',

@@ -45,7 +45,8 @@ BEGIN
                                   fraiseql_audit_actor_days,fraiseql_audit_rollup_state,
                                   fraiseql_audit_seals,fraiseql_audit_checkpoints,
                                   fraiseql_audit_partitions,fraiseql_audit_holds,
-                                  fraiseql_audit_erasures,fraiseql_audit_collapsed}'::text[]) name),
+                                  fraiseql_audit_erasures,fraiseql_audit_collapsed,
+                                  fraiseql_audit_actor_operations,fraiseql_audit_actor_state}'::text[]) name),
                    role);
     FOR source IN SELECT @extschema@.audit_sources(log) LOOP
         EXECUTE format('GRANT SELECT ON %s TO %I', source, role);
@@ -107,7 +108,8 @@ BEGIN
         @extschema@.audit_check_thresholds, @extschema@.audit_statistics,
         @extschema@.failure_spikes, @extschema@.repeated_denials,
         @extschema@.audit_begins, @extschema@.new_actors,
-        @extschema@.off_hours, @extschema@.volume_spikes, @extschema@.silence,
+        @extschema@.audit_unseen_condition, @extschema@.audit_days_kept,
+        @extschema@.audit_most_rows, @extschema@.off_hours, @extschema@.volume_spikes, @extschema@.silence,
         @extschema@.most_active_users, @extschema@.most_active_entities,
         @extschema@.slow_operations TO %I', role);
 END

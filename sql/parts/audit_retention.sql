@@ -703,6 +703,9 @@ BEGIN
             format('SELECT @extschema@.audit_do_audit_drop_partition(%L)', part.range_from));
     END LOOP;
 
+    steps := steps || @extschema@.audit_try(
+        'note', NULL, format('SELECT @extschema@.audit_note_actors(%L)', log));
+
     EXECUTE format('UPDATE %s SET partition_unit = $1 WHERE partition_unit <> $1',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     USING @extschema@.audit_partition_unit(retention);

@@ -147,18 +147,20 @@ $$;
 COMMENT ON FUNCTION audit_is_native(pg_snapshot, bigint, oid) IS
 'Whether a snapshot was taken in this database';
 
--- The condition of rows that the rollups do not have; NULL where the rollups
--- cannot answer, because there are none yet, they are another cluster's, or
--- the reader may not see all rows.  Not visible in a snapshot are transactions
--- that ran then and those from its xmax on.  BRIN on xact finds them: the log's
--- index has this very expression.
-CREATE FUNCTION audit_tail_condition(log regclass)
+-- The condition of rows that the rollups, or what has a state like theirs, do
+-- not have; NULL where they cannot answer, because there are none yet, they are
+-- another cluster's, or the reader may not see all rows.  Not visible in a
+-- snapshot are transactions that ran then and those from its xmax on.  BRIN on
+-- xact finds them: the log's index has this very expression.
+CREATE FUNCTION audit_tail_condition(
+    log regclass,
+    state_name text DEFAULT 'fraiseql_audit_rollup_state')
 RETURNS text
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    state text := @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state');
+    state text := @extschema@.audit_table_name(log, state_name);
     condition text;
 BEGIN
     IF row_security_active(log) OR to_regclass(state) IS NULL THEN
@@ -173,8 +175,8 @@ BEGIN
     RETURN condition;
 END
 $$;
-COMMENT ON FUNCTION audit_tail_condition(regclass) IS
-'The condition of the rows that the rollups do not have yet; null where rollups cannot be used';
+COMMENT ON FUNCTION audit_tail_condition(regclass, text) IS
+'The condition of the rows that the rollups, or what has a state like theirs, do not have yet; null where they cannot be used';
 
 -- The rows of a period ($1 to $4) that are to be counted one by one: those
 -- before and after the part that the rollups answer for ($2 to $3), the tail in

@@ -42,7 +42,7 @@ query(q(SELECT fraiseql_obs.log_operation('share', 'Type0', '1', user_id => 'use
 query(q(SELECT fraiseql_obs.log_operation('login', user_id => 'user1', error_message => 'no', result => 'denied')));
 is(maintain($node), 'close 34, 33, 32, 31; remove 34, 33, 32, 31', 'some partitions have gone');
 my $before = query($report);
-is(anywhere('user1'), 'fraiseql_audit_actor_days 8, fraiseql_audit_log 20', 'the user is in rows and rollups');
+is(anywhere('user1'), 'fraiseql_audit_actor_days 8, fraiseql_audit_actor_operations 4, fraiseql_audit_log 20', 'the user is in rows, rollups and notes');
 
 # what is wrong
 fails("SELECT fraiseql_obs.erase_audit_details($_->[0])", $_->[1], "erase_audit_details($_->[0])")
