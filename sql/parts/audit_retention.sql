@@ -16,7 +16,8 @@
 --    of its rows are in the rollups and in seals, and they are what was sealed.
 --    No hold touches it.  Then its tombstone is written, and the event.
 -- detach: from the worker CONCURRENTLY, in which nobody waits; that cannot be
---    done from a function, where writers wait for the lock, 200 ms at most.
+--    done from a function, where writers wait while it waits for the lock, 200
+--    ms at most, and then for what it does, in which it waits for nobody.
 -- drop.
 --
 -- Then its seals are collapsed, which leaves of them what proves the later ones
@@ -681,8 +682,10 @@ DECLARE
     retention interval := @extschema@.audit_effective_retention(log);
     steps jsonb := '[]';
     closed text[] := '{}';
-    statements text[] := '{}';
+    closed_name text;
     part record;
+    locked jsonb;
+    dropped jsonb;
     at timestamptz;
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
@@ -726,15 +729,31 @@ BEGIN
             format('SELECT @extschema@.audit_do_audit_close_partition(%L)', part.range_from));
         CONTINUE WHEN steps->-1 ? 'message';
         closed := closed || part.name::text;
-        statements := statements || format(
-            'ALTER TABLE %s DETACH PARTITION %s; SELECT @extschema@.audit_do_audit_drop_partition(%L)',
-            log, @extschema@.audit_table_name(log, part.name), part.range_from);
     END LOOP;
     steps := steps || @extschema@.audit_try(
         'collapse', NULL, format('SELECT @extschema@.audit_collapse_seals(%L)', log));
-    -- last, because from here on who writes or reads waits
-    FOR i IN 1 .. cardinality(closed) LOOP
-        steps := steps || @extschema@.audit_try('remove', closed[i], statements[i], 5);
+
+    -- Last, because from here on who writes or reads waits: while an attempt to
+    -- get the lock waits, and once it is there.  Then we wait for nobody: what
+    -- somebody has locked is left for the next time.
+    IF cardinality(closed) > 0 THEN
+        locked := @extschema@.audit_try('remove', NULL,
+            format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', log), 5);
+        PERFORM set_config('lock_timeout', '1ms', true);
+    END IF;
+    FOREACH closed_name IN ARRAY closed LOOP
+        IF locked ? 'message' THEN
+            steps := steps || jsonb_set(locked, '{partition}', to_jsonb(closed_name));
+            CONTINUE;
+        END IF;
+        steps := steps || @extschema@.audit_try('remove', closed_name,
+            format('ALTER TABLE %s DETACH PARTITION %s', log, @extschema@.audit_table_name(log, closed_name)));
+        CONTINUE WHEN steps->-1 ? 'message';
+        dropped := @extschema@.audit_try('drop', closed_name,
+            format('DROP TABLE %s', @extschema@.audit_table_name(log, closed_name)));
+        IF dropped ? 'message' THEN
+            steps := steps || dropped;
+        END IF;
     END LOOP;
 
     RETURN jsonb_build_object(
