@@ -824,18 +824,12 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     settings text := @extschema@.audit_table_name(log, 'fraiseql_audit_settings');
-    wrong interval;
     before jsonb;
     after jsonb;
     asked integer;
 BEGIN
-    SELECT i INTO wrong FROM unnest(ARRAY[retention, minimum, maximum]) i
-    WHERE i < '1 day' AND i <> '0';
-    IF FOUND THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', wrong),
-            HINT = 'Keep the audit log for at least one day.';
-    END IF;
+    PERFORM @extschema@.audit_check_retention(nullif(i, '0'))
+    FROM unnest(ARRAY[retention, minimum, maximum]) i;
     PERFORM @extschema@.audit_profile_days(coalesce(profile, 'default'));
 
     EXECUTE format('SELECT FROM %s FOR UPDATE', settings);
