@@ -23,6 +23,9 @@
 -- Then its seals are collapsed, which leaves of them what proves the later ones
 -- and the tombstone what proves how many rows there were.
 --
+-- Where times are made text, as in statements, it is so that they are understood
+-- under any settings: as others print them, IST is India's and is read as Israel's.
+--
 -- Whatever comes in between is found again by the catalogs: a partition with a
 -- tombstone is closed, one whose detaching is pending is finalized, a table
 -- with a tombstone that is no partition any more is dropped.  If a hold was
@@ -274,6 +277,8 @@ CREATE FUNCTION audit_rolled_up_results(log regclass, range_from timestamptz, ra
 RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
     SELECT @extschema@.audit_results_of(
         @extschema@.audit_table_name(log, 'fraiseql_audit_counts'), 'sum(n)',
@@ -292,6 +297,8 @@ CREATE FUNCTION audit_check_partition(
 RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     counted jsonb := @extschema@.audit_results_of(partition::text, 'count(*)', 'true');
@@ -546,6 +553,8 @@ CREATE FUNCTION audit_keep_partition(log regclass, range_from timestamptz)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     detached record;
