@@ -13,6 +13,8 @@
  *
  * Reads with the rights of the log's owner and past row security, by the
  * snapshot of the query that calls; changes nothing, so it works on a standby.
+ * Findings name users and entities of whatever tenant, so it is not for those
+ * from whom row security hides rows.
  * What it has in memory: the seals of one partition, leaves up to work_mem,
  * and counts up to hash_mem.
  *
@@ -29,11 +31,13 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "audit_counts.h"
@@ -924,12 +928,26 @@ report_unchecked(Verifier *verifier)
 					verifier->removed, verifier->n_removed);
 }
 
+/* Refuses to tell of rows that the caller is not to see. */
+static void
+check_row_security(Relation log)
+{
+	if (check_enable_rls(RelationGetRelid(log), InvalidOid, true) ==
+		RLS_ENABLED &&
+		!has_privs_of_role(GetUserId(), log->rd_rel->relowner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot verify an audit log of which row security hides rows"),
+				 errhint("Have it verified by a member of its owner, or by a reader with BYPASSRLS.")));
+}
+
 static void
 verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 {
 	Relation	log = table_open(verifier->log, AccessShareLock);
 	FobsSavedUser saved;
 
+	check_row_security(log);
 	fobs_audit_become_owner(log->rd_rel->relowner, &saved);
 	if (fobs_verify_tables(verifier))
 	{

@@ -74,7 +74,7 @@ BEGIN
         @extschema@.audit_partition_name, @extschema@.audit_partition_end,
         @extschema@.log_operation, @extschema@.audit_profile_days,
         @extschema@.audit_hold_on, @extschema@.audit_lock_holds,
-        @extschema@.audit_check_isolation,
+        @extschema@.audit_check_isolation, @extschema@.audit_check_retention,
         @extschema@.place_hold, @extschema@.audit_do_place_hold,
         @extschema@.release_hold, @extschema@.audit_do_release_hold,
         @extschema@.holds, @extschema@.audit_effective_retention,

@@ -45,6 +45,8 @@ CREATE FUNCTION audit_subject_condition(
 RETURNS text
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
     SELECT concat_ws(' AND ',
         'tenant_id = ' || quote_literal(tenant_id),

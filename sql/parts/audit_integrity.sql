@@ -11,7 +11,7 @@
 -- Verdicts: "violations", whatever found them; "verified", if a verification of
 -- the whole period found none and saw all seals of its rows; "verified in part",
 -- if some rows were sealed later, or are not; "not verified".  Who does not see
--- all rows gets none, unless the report verifies.
+-- all rows gets none: findings are about rows of whatever tenant.
 --
 -- Entries about verifications are what a verification has found: nobody can
 -- append others (audit_verified.c).  Besides, the role must be one that may
@@ -171,8 +171,7 @@ $$;
 COMMENT ON FUNCTION audit_check_removed(jsonb) IS
 'The part of a compliance report on whether what was recorded of removed partitions still holds';
 
--- The verdict and the reason for it: the first that applies.  Who does not see
--- seals takes what the verification could not check for rows without one.
+-- The verdict and the reason for it: the first that applies.
 CREATE FUNCTION audit_verdict(
     verification jsonb,
     seals jsonb,
@@ -196,13 +195,12 @@ AS $$
                        || (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.'
                ) AS violations,
                (verification->>'seals')::numeric < (seals->>'last')::numeric AS later,
-               CASE WHEN limited THEN (verification->>'unchecked')::numeric
-               ELSE coalesce((seals->>'unsealed')::numeric, 1) END > 0 AS unsealed)
-    SELECT CASE WHEN violations <> '' THEN jsonb_build_object(
-               'verdict', 'violations', 'reason', violations)
-           WHEN verification IS NULL AND limited THEN jsonb_build_object(
+               coalesce((seals->>'unsealed')::numeric, 1) > 0 AS unsealed)
+    SELECT CASE WHEN limited THEN jsonb_build_object(
                'verdict', NULL,
-               'reason', 'Row security hides rows of the log from the role that made this report.')
+               'reason', 'Row security hides rows of the log from the role that made this report, which may not verify it.')
+           WHEN violations <> '' THEN jsonb_build_object(
+               'verdict', 'violations', 'reason', violations)
            WHEN verification IS NULL THEN jsonb_build_object(
                'verdict', 'not verified',
                'reason', CASE WHEN head->'size' > '0'
@@ -210,7 +208,7 @@ AS $$
                          ELSE 'The log has no seals.' END)
            WHEN later OR unsealed THEN jsonb_build_object(
                'verdict', 'verified in part',
-               'reason', CASE WHEN NOT limited AND seals->'unsealed' = 'null'
+               'reason', CASE WHEN seals->'unsealed' = 'null'
                          THEN 'No violation was found; which rows are sealed is known once this copy of the log is.'
                          ELSE 'No violation was found, but some rows of the period '
                               || CASE WHEN later AND unsealed THEN 'were sealed later or are not sealed.'
@@ -253,7 +251,7 @@ BEGIN
         END IF;
     END IF;
     RETURN @extschema@.audit_verdict(verification, seals, head, removals,
-            CASE WHEN NOT limited THEN days_without_record END, limited)
+            days_without_record, limited)
         || jsonb_build_object(
             'verification', verification || jsonb_build_object(
                 'seals_since', (head->>'size')::numeric - (verification->>'seals')::numeric),

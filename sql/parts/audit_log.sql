@@ -334,6 +334,28 @@ $$;
 COMMENT ON FUNCTION audit_is_standing(name) IS
 'Whether there is an audit log in a schema';
 
+-- Times are looked for that are so long ago: within what a timestamp can be.
+CREATE FUNCTION audit_check_retention(retention interval)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF retention < '1 day' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('retention of %s is too short', retention),
+            HINT = 'Keep the audit log for at least one day.';
+    END IF;
+    IF retention > '1000 years' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('retention of %s is too long', retention),
+            HINT = 'Keep the audit log for at most 1000 years.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_retention(interval) IS
+'Raises an error if an audit log cannot be kept for so long';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -386,11 +408,7 @@ BEGIN
             MESSAGE = format('audit log cannot be distributed by "%s"', distribute_by),
             HINT = 'It can be distributed by "tenant_id".';
     END IF;
-    IF kept < '1 day' THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', kept),
-            HINT = 'Keep the audit log for at least one day.';
-    END IF;
+    PERFORM @extschema@.audit_check_retention(kept);
 
     -- one that stands already
     log := to_regclass(table_name);

@@ -16,11 +16,15 @@
 --    of its rows are in the rollups and in seals, and they are what was sealed.
 --    No hold touches it.  Then its tombstone is written, and the event.
 -- detach: from the worker CONCURRENTLY, in which nobody waits; that cannot be
---    done from a function, where writers wait for the lock, 200 ms at most.
+--    done from a function, where writers wait while it waits for the lock, 200
+--    ms at most, and then for what it does, in which it waits for nobody.
 -- drop.
 --
 -- Then its seals are collapsed, which leaves of them what proves the later ones
 -- and the tombstone what proves how many rows there were.
+--
+-- Where times are made text, as in statements, it is so that they are understood
+-- under any settings: as others print them, IST is India's and is read as Israel's.
 --
 -- Whatever comes in between is found again by the catalogs: a partition with a
 -- tombstone is closed, one whose detaching is pending is finalized, a table
@@ -273,6 +277,8 @@ CREATE FUNCTION audit_rolled_up_results(log regclass, range_from timestamptz, ra
 RETURNS jsonb
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
     SELECT @extschema@.audit_results_of(
         @extschema@.audit_table_name(log, 'fraiseql_audit_counts'), 'sum(n)',
@@ -291,6 +297,8 @@ CREATE FUNCTION audit_check_partition(
 RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     counted jsonb := @extschema@.audit_results_of(partition::text, 'count(*)', 'true');
@@ -541,6 +549,8 @@ CREATE FUNCTION audit_keep_partition(log regclass, range_from timestamptz)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     detached record;
@@ -677,8 +687,10 @@ DECLARE
     retention interval := @extschema@.audit_effective_retention(log);
     steps jsonb := '[]';
     closed text[] := '{}';
-    statements text[] := '{}';
+    closed_name text;
     part record;
+    locked jsonb;
+    dropped jsonb;
     at timestamptz;
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
@@ -725,15 +737,31 @@ BEGIN
             format('SELECT @extschema@.audit_do_audit_close_partition(%L)', part.range_from));
         CONTINUE WHEN steps->-1 ? 'message';
         closed := closed || part.name::text;
-        statements := statements || format(
-            'ALTER TABLE %s DETACH PARTITION %s; SELECT @extschema@.audit_do_audit_drop_partition(%L)',
-            log, @extschema@.audit_table_name(log, part.name), part.range_from);
     END LOOP;
     steps := steps || @extschema@.audit_try(
         'collapse', NULL, format('SELECT @extschema@.audit_collapse_seals(%L)', log));
-    -- last, because from here on who writes or reads waits
-    FOR i IN 1 .. cardinality(closed) LOOP
-        steps := steps || @extschema@.audit_try('remove', closed[i], statements[i], 5);
+
+    -- Last, because from here on who writes or reads waits: while an attempt to
+    -- get the lock waits, and once it is there.  Then we wait for nobody: what
+    -- somebody has locked is left for the next time.
+    IF cardinality(closed) > 0 THEN
+        locked := @extschema@.audit_try('remove', NULL,
+            format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', log), 5);
+        PERFORM set_config('lock_timeout', '1ms', true);
+    END IF;
+    FOREACH closed_name IN ARRAY closed LOOP
+        IF locked ? 'message' THEN
+            steps := steps || jsonb_set(locked, '{partition}', to_jsonb(closed_name));
+            CONTINUE;
+        END IF;
+        steps := steps || @extschema@.audit_try('remove', closed_name,
+            format('ALTER TABLE %s DETACH PARTITION %s', log, @extschema@.audit_table_name(log, closed_name)));
+        CONTINUE WHEN steps->-1 ? 'message';
+        dropped := @extschema@.audit_try('drop', closed_name,
+            format('DROP TABLE %s', @extschema@.audit_table_name(log, closed_name)));
+        IF dropped ? 'message' THEN
+            steps := steps || dropped;
+        END IF;
     END LOOP;
 
     RETURN jsonb_build_object(
@@ -804,18 +832,12 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     settings text := @extschema@.audit_table_name(log, 'fraiseql_audit_settings');
-    wrong interval;
     before jsonb;
     after jsonb;
     asked integer;
 BEGIN
-    SELECT i INTO wrong FROM unnest(ARRAY[retention, minimum, maximum]) i
-    WHERE i < '1 day' AND i <> '0';
-    IF FOUND THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = format('retention of %s is too short', wrong),
-            HINT = 'Keep the audit log for at least one day.';
-    END IF;
+    PERFORM @extschema@.audit_check_retention(nullif(i, '0'))
+    FROM unnest(ARRAY[retention, minimum, maximum]) i;
     PERFORM @extschema@.audit_profile_days(coalesce(profile, 'default'));
 
     EXECUTE format('SELECT FROM %s FOR UPDATE', settings);

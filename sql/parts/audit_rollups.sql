@@ -158,6 +158,8 @@ CREATE FUNCTION audit_tail_condition(
 RETURNS text
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $$
 DECLARE
     state text := @extschema@.audit_table_name(log, state_name);

@@ -14,6 +14,7 @@ SELECT fraiseql_obs.create_audit_log(schema => 'elsewhere');
 SELECT fraiseql_obs.create_audit_log(indexes => 'many');
 SELECT fraiseql_obs.create_audit_log(distribute_by => 'color');
 SELECT fraiseql_obs.create_audit_log(retention => '1 hour');
+SELECT fraiseql_obs.create_audit_log(retention => '1001 years');
 SELECT fraiseql_obs.create_audit_log(schema => NULL);
 
 -- context of the request where the caller says nothing

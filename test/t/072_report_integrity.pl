@@ -182,10 +182,19 @@ my $as_superuser = qq(SELECT $verdict, i#>>'{seals,rows}' FROM (SELECT fraiseql_
 is($node->safe_psql('tenants', $as_superuser), 'not verified|The log has no seals.|', 'without seals');
 $node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
 is(integrity("i", 'tenants', $today),
-	'{"head": null, "seals": null, "reason": "Row security hides rows of the log from the role that made this report.", "verdict": null, "verification": null, "removed_partitions": null}',
+	'{"head": null, "seals": null, "reason": "Row security hides rows of the log from the role that made this report, which may not verify it.", "verdict": null, "verification": null, "removed_partitions": null}',
 	'who does not see all rows has no verdict');
-is(integrity(q(i->>'verdict', i#>'{verification,violations}', i->'head'), 'tenants', "$today, verify => true"),
-	'verified in part|0|null', 'unless the report verifies');
+is(integrity(q(i->>'verdict', i->>'reason', i->'verification'), 'tenants', "$today, verify => true"),
+	'|Row security hides rows of the log from the role that made this report, which may not verify it.|null', 'nor verifies for one');
+foreach my $function ('verify_audit_log()', 'audit_verify_period(now(), now())')
+{
+	my ($status, $out, $err) = $node->psql('tenants', "SELECT fraiseql_obs.$function", extra_params => [ '-U', 'auditor' ]);
+	like($err, qr/ERROR:  cannot verify an audit log of which row security hides rows\nHINT:  Have it verified by a member of its owner, or by a reader with BYPASSRLS\./,
+		"no findings of other tenants: $function");
+}
+$node->safe_psql('tenants', q(ALTER ROLE auditor BYPASSRLS));
+is($node->safe_psql('tenants', q(SELECT severity, kind FROM fraiseql_obs.verify_audit_log()), @auditor), 'unchecked|unsealed', 'with BYPASSRLS');
+$node->safe_psql('tenants', q(ALTER ROLE auditor NOBYPASSRLS));
 $node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
 is($node->safe_psql('tenants', "SELECT i->>'verdict', i#>>'{seals,unsealed}' FROM (
 		SELECT fraiseql_obs.compliance_report($today, verify => true)->'integrity' AS i) AS r"),

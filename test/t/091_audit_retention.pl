@@ -141,5 +141,14 @@ maintain($node);
 is_of(q(SELECT count(*) FROM generate_series(now(), date_trunc('month', now()) + interval '4 months', '1 day') at,
 		fraiseql_obs.audit_ensure_partition(at) ends WHERE ends <= at OR ends IS NULL), '0', 'and days follow months');
 
+# what is no time ago
+foreach my $argument ('retention', 'minimum', 'maximum')
+{
+	my ($status, $out, $err) = $node->psql('app', "SELECT fraiseql_obs.set_audit_retention($argument => '300000 years')");
+	like($err, qr/ERROR:  retention of 300000 years is too long\nHINT:  Keep the audit log for at most 1000 years\./, "$argument: too long");
+}
+is_of(q(SELECT fraiseql_obs.set_audit_retention('1000 years')->>'effective'), '1000 years', 'long enough');
+unlike(maintain($node, 'remove => true'), qr/close|remove|range/, 'which keeps everything');
+
 $node->stop;
 done_testing();
