@@ -327,6 +327,42 @@ check_numbers(const Operation *operation)
 				 errhint("Leave it out where it is now.")));
 }
 
+/*
+ * Is it an operation by whose entries verification knows what was removed, kept
+ * and erased?
+ */
+bool
+fobs_audit_is_record(const char *operation, size_t length)
+{
+	static const char *const records[] = {
+		"audit.partition_removed", "audit.partition_kept",
+		"audit.seals_collapsed", "audit.erased", "audit.hold_placed",
+		"audit.hold_released", "audit.retention_changed"
+	};
+
+	for (int i = 0; i < lengthof(records); i++)
+		if (strlen(records[i]) == length &&
+			memcmp(records[i], operation, length) == 0)
+			return true;
+	return false;
+}
+
+/* These are made by who does it, and not by everybody who may append. */
+static void
+check_reserved(const Operation *operation)
+{
+	char	   *name = TextDatumGetCString(operation->values[ARG_OPERATION]);
+
+	if (fobs_audit_is_record(name, strlen(name)) &&
+		(fobs_audit_doors & (FOBS_DOOR_KEEP | FOBS_DOOR_ERASE)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("operation \"%s\" is reserved for what is done to the audit log itself",
+						name)));
+	pfree(name);
+}
+
+/* Checks what the caller gave. */
 static void
 check_operation(Operation *operation)
 {
@@ -342,6 +378,7 @@ check_operation(Operation *operation)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"operation\" of an audit log entry must not be empty"),
 				 errhint("Name what was done, as \"update\".")));
+	check_reserved(operation);
 	check_result(operation);
 	check_numbers(operation);
 }

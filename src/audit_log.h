@@ -78,6 +78,7 @@ extern Oid	fobs_audit_log_table(Oid caller);
 extern Oid	fobs_audit_log_owner(Oid caller);
 extern int64 fobs_audit_append(Oid caller, Operation *operation);
 extern int64 fobs_audit_append_late(Oid caller, Operation *operation);
+extern bool fobs_audit_is_record(const char *operation, size_t length);
 extern FobsResult fobs_audit_result(const Operation *operation);
 extern Datum fobs_audit_truncated(size_t size);
 
