@@ -14,12 +14,12 @@
  * rows are paired by place, also where their key changes.
  *
  * Rows become jsonb (audit_document.c), for which casts and output functions
- * may be called that users have made.  They run with the rights of who runs the
- * statement; only the append runs with those of the log's owner.  What they
- * make does not depend on the session: settings that output depends on are
- * pinned.  Columns whose values the log does not get are NULL before, so that
- * one that is huge can be excluded.  Columns whose values have no jsonb are
- * text, and details name them: {"_unstorable": ["column"]}.
+ * may be called that users have made.  They run with the rights of who runs
+ * the statement; only the append runs with those of the log's owner.  What
+ * they make does not depend on the session: settings that output depends on
+ * are pinned.  Columns whose values the log does not get are NULL before, so
+ * that one that is huge can be excluded.  Columns whose values have no jsonb
+ * are text, and details name them: {"_unstorable": ["column"]}.
  *
  * Works without shared_preload_libraries.
  *
@@ -483,7 +483,9 @@ changed_columns(Capture *capture, TupleTableSlot *before,
 	return any;
 }
 
-/* Says in details which columns are there as text because they have no jsonb. */
+/*
+ * Says in details which columns are there as text because they have no jsonb.
+ */
 static void
 set_unstorable(Capture *capture, Operation *operation, const bool *unstorable)
 {

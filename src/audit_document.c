@@ -3,13 +3,13 @@
  * audit_document.c
  *	  Rows of users' tables as documents.
  *
- * A row becomes jsonb by to_jsonb(), which may call casts and output functions
- * that users have made.  Not every value has a jsonb: of type json there are
- * strings with \u0000 and numbers of a million digits, also within rows and
- * arrays; what is very large has none either; and a cast may fail.  A statement
- * that was well without us must be well with us, so such a value is kept as
- * its text, and the column is named to the caller.  If that fails, too, it is
- * null.
+ * A row becomes jsonb by to_jsonb(), which may call casts and output
+ * functions that users have made.  Not every value has a jsonb: of type json
+ * there are strings with \u0000 and numbers of a million digits, also within
+ * rows and arrays; what is very large has none either; and a cast may fail.
+ * A statement that was well without us must be well with us, so such a value
+ * is kept as its text, and the column is named to the caller.  If that fails,
+ * too, it is null.
  *
  * So rows are converted in a subtransaction, unless the types of their columns
  * and their size say that it cannot fail.  It writes nothing, unless a cast
@@ -51,8 +51,9 @@ typedef struct Row
 typedef Datum (*Conversion) (Row *row, int column);
 
 /*
- * Has each value of a type a jsonb?  Of types that are not built in, to_jsonb()
- * takes a cast to json if there is one, and their output function if not.
+ * Has each value of a type a jsonb?  Of types that are not built in,
+ * to_jsonb() takes a cast to json if there is one, and their output function
+ * if not.
  */
 static bool
 type_is_plain(Oid type)
@@ -159,8 +160,8 @@ column_to_text(Row *row, int column)
 }
 
 /*
- * Is an error one of the value, and not of the server or the transaction, which
- * would be the statement's without us?
+ * Is an error one of the value, and not of the server or the transaction,
+ * which would be the statement's without us?
  */
 static bool
 is_about_value(int code)
@@ -229,7 +230,9 @@ text_field(const char *name, Datum value)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }
 
-/* Converts a row that has columns which cannot be converted, and marks them. */
+/*
+ * Converts a row that has columns which cannot be converted, and marks them.
+ */
 static Datum
 mixed_document(Row *row, bool *unstorable)
 {

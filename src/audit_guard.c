@@ -791,7 +791,9 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
-/* Refuses what drops, truncates or moves away what is guarded, or adds to it. */
+/*
+ * Refuses what drops, truncates or moves away what is guarded, or adds to it.
+ */
 static void
 check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			 void *arg)

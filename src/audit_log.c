@@ -317,6 +317,26 @@ check_numbers(const Operation *operation)
 				 errhint("Leave it out where it is now.")));
 }
 
+/*
+ * Is it an operation by whose entries verification knows what was removed,
+ * kept and erased?
+ */
+bool
+fobs_audit_is_record(const char *operation, size_t length)
+{
+	static const char *const records[] = {
+		"audit.partition_removed", "audit.partition_kept",
+		"audit.seals_collapsed", "audit.erased", "audit.hold_placed",
+		"audit.hold_released", "audit.retention_changed"
+	};
+
+	for (int i = 0; i < lengthof(records); i++)
+		if (strlen(records[i]) == length &&
+			memcmp(records[i], operation, length) == 0)
+			return true;
+	return false;
+}
+
 /* Does an operation have a name of ours? */
 bool
 fobs_audit_is_reserved(const char *operation)
@@ -346,6 +366,7 @@ check_name(const Operation *operation)
 	pfree(name);
 }
 
+/* Checks what the caller gave. */
 static void
 check_operation(Operation *operation)
 {

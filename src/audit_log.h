@@ -79,6 +79,7 @@ extern Oid	fobs_audit_log_table(void);
 extern Oid	fobs_audit_log_owner(void);
 extern int64 fobs_audit_append(Operation *operation);
 extern int64 fobs_audit_append_late(Operation *operation);
+extern bool fobs_audit_is_record(const char *operation, size_t length);
 extern FobsResult fobs_audit_result(const Operation *operation);
 extern Datum fobs_audit_truncated(size_t size);
 

@@ -415,15 +415,25 @@ check_time(Part *part, const AuditRow *row, int found)
 				   "row has an earlier time than its transaction can have had");
 }
 
+/* Appends a value to an array that grows by doubling. */
 static void
-remember_erased(Part *part, int64 id)
+append_datum(MemoryContext context, Datum **array, int *n, Datum value)
 {
-	if (part->n_erased == 0)
-		part->erased = MemoryContextAlloc(part->context, sizeof(Datum));
-	else if ((part->n_erased & (part->n_erased - 1)) == 0)
-		part->erased = repalloc_huge(part->erased, sizeof(Datum) * 2 *
-									 (Size) part->n_erased);
-	part->erased[part->n_erased++] = Int64GetDatum(id);
+	if (*n == 0)
+		*array = MemoryContextAlloc(context, sizeof(Datum));
+	else if ((*n & (*n - 1)) == 0)
+		*array = repalloc_huge(*array, sizeof(Datum) * 2 * (Size) *n);
+	(*array)[(*n)++] = value;
+}
+
+/* Has a row that was erased something left that nothing proves? */
+static bool
+has_remains(const AuditRow *row)
+{
+	return !row->nulls[AUDIT_USER_ID] || !row->nulls[AUDIT_DETAILS] ||
+		!row->nulls[AUDIT_OLD_DATA] || !row->nulls[AUDIT_NEW_DATA] ||
+		!row->nulls[AUDIT_ERROR_MESSAGE] || !row->nulls[AUDIT_CLIENT_ADDR] ||
+		!row->nulls[AUDIT_ACTING_FOR];
 }
 
 /* Checks the columns that the leaf does not have but by their digest. */
@@ -436,7 +446,11 @@ check_personal(Part *part, const AuditRow *row, int64 seal_no)
 		report_row(part, FAULT_PERSONAL, row, seal_no,
 				   "row has no digest of its personal columns: log_operation() did not write it");
 	else if (row->nulls[AUDIT_PERSONAL_SALT])
-		remember_erased(part, DatumGetInt64(row->values[AUDIT_ID]));
+	{
+		append_datum(part->context, &part->erased, &part->n_erased,
+					 row->values[AUDIT_ID]);
+		part->verifier->unproven += has_remains(row);
+	}
 	else
 	{
 		fobs_audit_personal_digest(row, &digest);
@@ -469,6 +483,24 @@ is_operation(const AuditRow *row, const char *operation)
 
 	return VARSIZE_ANY_EXHDR(bytes) == strlen(operation) &&
 		memcmp(VARDATA_ANY(bytes), operation, strlen(operation)) == 0;
+}
+
+/* Keeps where an entry is that says what was removed, erased or kept. */
+static void
+collect_entry(Verifier *verifier, const AuditRow *row)
+{
+	struct varlena *operation =
+	PG_DETOAST_DATUM_PACKED(row->values[AUDIT_OPERATION]);
+
+	if (VARSIZE_ANY_EXHDR(operation) < strlen("audit.") ||
+		memcmp(VARDATA_ANY(operation), "audit.", strlen("audit.")) != 0 ||
+		!fobs_audit_is_record(VARDATA_ANY(operation),
+							  VARSIZE_ANY_EXHDR(operation)))
+		return;
+	append_datum(verifier->context, &verifier->entry_times,
+				 &verifier->n_entry_times, row->values[AUDIT_CREATED_AT]);
+	append_datum(verifier->context, &verifier->entry_ids,
+				 &verifier->n_entry_ids, row->values[AUDIT_ID]);
 }
 
 /* Entries by which the log itself says that others are not there */
@@ -527,6 +559,7 @@ check_complete_row(Part *part, const AuditRow *row)
 	check_personal(part, row, seal_no);
 	check_time(part, row, found);
 	check_gap(part, row, seal_no);
+	collect_entry(verifier, row);
 	if (found >= 0)
 	{
 		fobs_audit_leaf(row, &leaf);
@@ -660,6 +693,25 @@ compare_rollups(Part *part)
 	fobs_counts_compare(part->counts, rollups, report_count, part);
 }
 
+static Datum
+make_array(Datum *values, int n, Oid type)
+{
+	return PointerGetDatum(construct_array(values, n, type, sizeof(int64),
+										   FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
+/* A query of a function of ours on the log */
+static void
+query_function(AuditQuery *query, Verifier *verifier, const char *name,
+			   const char *arguments)
+{
+	query->text = psprintf("SELECT * FROM %s(%s)",
+						   quote_qualified_identifier(verifier->functions,
+													  name), arguments);
+	fobs_audit_add_arg(query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+}
+
 static void
 report_erased(TupleTableSlot *slot, void *arg)
 {
@@ -670,30 +722,27 @@ report_erased(TupleTableSlot *slot, void *arg)
 	};
 
 	if (part->faults[FAULT_ERASED]++ < MAX_FINDINGS)
-		fobs_report(part->verifier, &finding,
-					"personal columns of the row were erased without a record of it");
+		fobs_report(part->verifier, &finding, "%s",
+					TextDatumGetCString(slot->tts_values[1]));
 }
 
-/* Are the erased rows among those that are known to be? */
+/* Were the rows without their salt erased on record? */
 static void
 compare_erased(Part *part)
 {
-	AuditQuery	query = {.row = report_erased,.arg = part};
+	AuditQuery	query = {
+		.row = report_erased,.arg = part,.required = FIRST_COLUMNS(2)
+	};
 
 	if (part->n_erased == 0)
 		return;
-	query.text = psprintf("SELECT id FROM unnest($1) AS id "
-						  "WHERE NOT EXISTS (SELECT FROM %s WHERE row_id = id "
-						  "AND event_id IS NOT NULL AND erased_at IS NOT NULL) "
-						  "ORDER BY id",
-						  fobs_beside(part->verifier,
-									  "fraiseql_audit_erasures"));
+	query_function(&query, part->verifier, "audit_check_erasures",
+				   "$1, $2, $3, $4");
 	fobs_audit_add_arg(&query, INT8ARRAYOID,
-					   PointerGetDatum(construct_array(part->erased,
-													   part->n_erased, INT8OID,
-													   sizeof(int64),
-													   FLOAT8PASSBYVAL,
-													   TYPALIGN_DOUBLE)));
+					   make_array(part->erased, part->n_erased, INT8OID));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(part->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID, TimestampTzGetDatum(part->to));
 	fobs_audit_run_query(&query);
 }
 
@@ -789,10 +838,8 @@ verify_partitions(Verifier *verifier)
 		.row = visit_partition,.arg = verifier,.required = ONE_COLUMN(0)
 	};
 
-	query.text = psprintf("SELECT * FROM %s($1) ORDER BY range_from",
-						  quote_qualified_identifier(verifier->functions,
-													 "audit_partitions"));
-	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+	query_function(&query, verifier, "audit_partitions",
+				   "$1) ORDER BY (range_from");
 	fobs_audit_run_query(&query);
 }
 
@@ -858,7 +905,8 @@ static void
 report_tombstone(TupleTableSlot *slot, void *arg)
 {
 	Finding		finding = {
-		VIOLATION, "tombstone",.at = DatumGetTimestampTz(slot->tts_values[0])
+		VIOLATION, "tombstone",.at = slot->tts_isnull[0] ? 0 :
+		DatumGetTimestampTz(slot->tts_values[0])
 	};
 
 	fobs_report(arg, &finding, "%s",
@@ -870,14 +918,31 @@ check_tombstones(Verifier *verifier)
 {
 	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
 
-	query.text = psprintf("SELECT * FROM %s($1, $2, $3) ORDER BY range_from",
-						  quote_qualified_identifier(verifier->functions,
-													 "audit_check_tombstones"));
-	fobs_audit_add_arg(&query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
+	query_function(&query, verifier, "audit_check_tombstones",
+				   "$1, $2, $3) ORDER BY (range_from");
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
 					   TimestampTzGetDatum(verifier->from));
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
 					   TimestampTzGetDatum(verifier->until));
+	fobs_audit_run_query(&query);
+}
+
+/* Is what is recorded what entries say, if we have seen all of them? */
+static void
+check_entries(Verifier *verifier)
+{
+	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
+
+	if (!TIMESTAMP_IS_NOBEGIN(verifier->from) ||
+		!TIMESTAMP_IS_NOEND(verifier->until))
+		return;
+	query_function(&query, verifier, "audit_check_entries", "$1, $2, $3");
+	fobs_audit_add_arg(&query, INT8ARRAYOID,
+					   make_array(verifier->entry_ids, verifier->n_entry_ids,
+								  INT8OID));
+	fobs_audit_add_arg(&query, TIMESTAMPTZARRAYOID,
+					   make_array(verifier->entry_times,
+								  verifier->n_entry_times, TIMESTAMPTZOID));
 	fobs_audit_run_query(&query);
 }
 
@@ -893,6 +958,7 @@ check_removed(Verifier *verifier)
 	fobs_verify_query(verifier, &query, "fraiseql_audit_partitions",
 					  FIRST_COLUMNS(12));
 	check_tombstones(verifier);
+	check_entries(verifier);
 	for (int i = 0; i < verifier->n_ranges; i++)
 	{
 		const SealedRange *range = &verifier->ranges[i];
@@ -917,11 +983,16 @@ report_unchecked(Verifier *verifier)
 		UNCHECKED, "unsealed",.at = verifier->unsealed_since
 	};
 	Finding		removed = {UNCHECKED, "removed"};
+	Finding		erased = {UNCHECKED, "erased"};
 
 	if (verifier->unsealed > 0)
 		fobs_report(verifier, &unsealed,
 					"rows that are not sealed yet: " INT64_FORMAT,
 					verifier->unsealed);
+	if (verifier->unproven > 0)
+		fobs_report(verifier, &erased,
+					"rows of which some personal columns were erased, so that nothing proves the others: " INT64_FORMAT,
+					verifier->unproven);
 	if (verifier->n_removed > 0)
 		fobs_report(verifier, &removed,
 					"rows of partitions that were removed on record: " INT64_FORMAT " of %d, of which only the record was verified",

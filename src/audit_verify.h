@@ -104,7 +104,14 @@ typedef struct Verifier
 	bool		has_origin;
 	pg_uuid_t	origin;
 
+	/* where entries are that say what was removed, erased and kept */
+	Datum	   *entry_ids;
+	int			n_entry_ids;
+	Datum	   *entry_times;
+	int			n_entry_times;
+
 	/* what was left */
+	int64		unproven;		/* rows of which a part was erased */
 	int64		unsealed;
 	TimestampTz unsealed_since;
 	int64		removed;

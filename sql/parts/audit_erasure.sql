@@ -5,7 +5,8 @@
 -- these columns and not the columns, so they prove as much as before; what was
 -- erased cannot be told from the digest without the salt.  Which rows were
 -- erased stands in fraiseql_audit_erasures, and an event has the SHA-256 of
--- their ids: a row whose salt is null without that was not erased by us.
+-- their ids: a row whose salt is null without that was not erased by us.  What
+-- the event names must be gone of them.
 --
 -- The digest is of all erasable columns at once.  If some of them are erased,
 -- the others stay and are proved by nothing any more.
@@ -207,8 +208,10 @@ DECLARE
     erased bigint;
     users text[] := array_remove(ARRAY[user_id], NULL);
     found_users text[];
+    before_records text;
     roots jsonb;
     event_id bigint;
+    at timestamptz;
 BEGIN
     IF user_id IS NULL AND (entity_type IS NULL OR entity_id IS NULL) THEN
         RAISE null_value_not_allowed USING
@@ -263,6 +266,7 @@ BEGIN
     END LOOP;
 
     IF 'user_id' = ANY (columns) THEN
+        before_records := @extschema@.audit_records_hash(log);
         roots := @extschema@.audit_recount_actors(log, users, wholly, before);
         PERFORM @extschema@.audit_renote_actors(log, users);
         IF wholly THEN
@@ -285,16 +289,89 @@ BEGIN
             'rows', cardinality(ids), 'columns', columns, 'reason', reason, 'before', before,
             'ids_sha256', (SELECT encode(sha256(coalesce(
                 string_agg(int8send(id), '' ORDER BY id), '')), 'hex') FROM unnest(ids) id),
-            'rollups', roots)));
-    EXECUTE format('INSERT INTO %s (row_id, event_id) SELECT id, $2 FROM unnest($1) id',
+            'about', array_remove(ARRAY[
+                CASE WHEN tenant_id IS NOT NULL THEN 'tenant_id' END,
+                CASE WHEN user_id IS NOT NULL THEN 'user_id' END,
+                CASE WHEN entity_type IS NOT NULL THEN 'entity_type' END,
+                CASE WHEN entity_id IS NOT NULL THEN 'entity_id' END], NULL),
+            'rollups', roots,
+            'records_before', CASE WHEN roots IS NOT NULL THEN before_records END,
+            'records', CASE WHEN roots IS NOT NULL THEN @extschema@.audit_records_hash(log) END)));
+    at := @extschema@.audit_entry_time(log, event_id);
+    EXECUTE format('INSERT INTO %s (row_id, event_id, erased_at) SELECT id, $2, $3 FROM unnest($1) id',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_erasures'))
-    USING ids, event_id;
-    EXECUTE format('UPDATE %s SET rollup_event_id = $1, rollup_event_at = clock_timestamp()
+    USING ids, event_id, at;
+    EXECUTE format('UPDATE %s SET rollup_event_id = $1, rollup_event_at = $3
                     WHERE range_from IN (SELECT key::timestamptz FROM jsonb_object_keys($2) key)',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
-    USING event_id, roots;
+    USING event_id, roots, at;
     RETURN cardinality(ids);
 END
 $$;
 COMMENT ON FUNCTION audit_do_erase_audit_details(text, text, text, text, text[], text, timestamptz) IS
 'What erase_audit_details() does';
+
+-- What is wrong with rows of the log that have no salt.  An entry must record
+-- that they were erased, of just the rows that are recorded beside it; what it
+-- names must be gone.  Of a user, other users in the same columns stay.
+CREATE FUNCTION audit_check_erasures(
+    log regclass,
+    ids bigint[],
+    since timestamptz,
+    until timestamptz)
+RETURNS TABLE (row_id bigint, message text)
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($query$
+        WITH erased AS MATERIALIZED (
+            SELECT u.id AS row_id, e.event_id, e.erased_at
+            FROM unnest($2) AS u (id) LEFT JOIN %1$s e ON e.row_id = u.id),
+        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1)),
+        known AS MATERIALIZED (
+            SELECT event_id, erased_at, details, rows IS NOT NULL AS stands,
+                   details->>'rows' = rows::text AND details->>'ids_sha256' = hash AS fits
+            FROM (SELECT DISTINCT event_id, erased_at FROM erased WHERE event_id IS NOT NULL) AS d
+            LEFT JOIN LATERAL (
+                SELECT count(*) AS rows,
+                       encode(sha256(string_agg(int8send(a.row_id), '' ORDER BY a.row_id)), 'hex') AS hash
+                FROM %1$s a WHERE a.event_id = d.event_id) AS a
+            ON EXISTS (SELECT FROM parts WHERE d.erased_at >= range_from AND d.erased_at < range_to)
+            LEFT JOIN LATERAL (
+                SELECT l.details FROM %2$s l
+                WHERE l.created_at = d.erased_at AND l.id = d.event_id
+                  AND l.operation = 'audit.erased') AS l ON true),
+        -- of entries that went with their partition, that there were some
+        accepted AS MATERIALIZED (
+            SELECT event_id, erased_at, details FROM known
+            WHERE fits
+               OR NOT stands AND EXISTS (
+                  SELECT FROM %3$s WHERE dimension = 'operation' AND grain = 'day'
+                     AND key = 'audit.erased' AND bucket <= erased_at
+                     AND bucket > erased_at - interval '1 day'))
+        SELECT row_id, 'personal columns of the row were erased without a record of it'
+        FROM erased WHERE event_id IS NULL
+        UNION
+        SELECT row_id, 'personal columns of the row were erased, and the entry on that is missing, or of other rows'
+        FROM erased
+        WHERE event_id IS NOT NULL
+          AND NOT EXISTS (SELECT FROM accepted a
+                          WHERE a.event_id = erased.event_id AND a.erased_at = erased.erased_at)
+        UNION
+        SELECT row_id, 'personal columns of the row were changed: an erasure left nothing in them'
+        FROM erased JOIN accepted a USING (event_id, erased_at)
+        JOIN %2$s l ON l.id = row_id AND l.created_at >= $3 AND l.created_at < $4,
+        LATERAL (SELECT to_jsonb(l) AS columns) AS c
+        WHERE jsonb_typeof(a.details->'columns') = 'array'
+          AND EXISTS (SELECT FROM jsonb_array_elements_text(a.details->'columns') name
+                      WHERE c.columns->>name IS NOT NULL
+                        AND NOT (name IN ('user_id', 'acting_for') AND a.details->'about' ? 'user_id'))
+        ORDER BY 1
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_erasures'), log,
+        @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
+    USING log, ids, since, until;
+END
+$$;
+COMMENT ON FUNCTION audit_check_erasures(regclass, bigint[], timestamptz, timestamptz) IS
+'What is wrong with rows of a part of an audit log that were erased';

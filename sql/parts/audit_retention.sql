@@ -23,6 +23,11 @@
 -- Then its seals are collapsed, which leaves of them what proves the later ones
 -- and the tombstone what proves how many rows there were.
 --
+-- Tombstones and what is left of collapsed seals are the records.  Whatever
+-- changes them is an entry of the log with their hash before and after it.  So
+-- the newest such entry, which is sealed and stands as long as the retention,
+-- says what all of them are, and nobody adds one by hand.
+--
 -- Where times are made text, as in statements, it is so that they are understood
 -- under any settings: as others print them, IST is India's and is read as Israel's.
 --
@@ -353,6 +358,58 @@ $$;
 COMMENT ON FUNCTION audit_verify_partition(regclass, regclass, timestamptz, timestamptz) IS
 'Raises an error if a partition of the audit log is not what was sealed';
 
+-- The leaves of the tombstones, and of what is left of collapsed seals, hashed.
+CREATE FUNCTION audit_records_hash(log regclass)
+RETURNS text
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hash text;
+BEGIN
+    EXECUTE format($query$
+        SELECT encode(sha256(string_agg(leaf, '' ORDER BY place, range_from)), 'hex')
+        FROM (SELECT 1 AS place, range_from, @extschema@.audit_seal_hash(t) AS leaf
+              FROM (SELECT range_from, range_to, name::text, n, results, root,
+                           first_seal, last_seal, reason, rollup_root
+                    FROM %s) AS t
+              UNION ALL
+              SELECT 2, NULL, @extschema@.audit_seal_hash(c)
+              FROM (SELECT seal_count,
+                           (SELECT string_agg(node, '' ORDER BY i)
+                            FROM unnest(nodes) WITH ORDINALITY AS u (node, i)) AS nodes,
+                           last_hash
+                    FROM %s) AS c) AS records
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'),
+        @extschema@.audit_table_name(log, 'fraiseql_audit_collapsed'))
+    INTO hash;
+    RETURN hash;
+END
+$$;
+COMMENT ON FUNCTION audit_records_hash(regclass) IS
+'The hash of what is recorded of removed partitions and collapsed seals of an audit log';
+
+-- Of an entry that this transaction has just made
+CREATE FUNCTION audit_entry_time(log regclass, entry_id bigint)
+RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    at timestamptz;
+BEGIN
+    EXECUTE format('SELECT created_at FROM %s WHERE id = $1 AND created_at > $2', log)
+    INTO at USING entry_id, clock_timestamp() - interval '1 minute';
+    IF at IS NULL THEN
+        EXECUTE format('SELECT created_at FROM %s WHERE id = $1', log)
+        INTO at USING entry_id;
+    END IF;
+    RETURN at;
+END
+$$;
+COMMENT ON FUNCTION audit_entry_time(regclass, bigint) IS
+'The time of an entry of an audit log that has just been made';
+
 -- Records that a partition is removed, and what it had.
 CREATE FUNCTION audit_write_tombstone(
     log regclass,
@@ -366,9 +423,11 @@ LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
     name name := (SELECT relname FROM pg_class WHERE oid = partition);
     n bigint := (SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(results));
     rollup_root bytea := @extschema@.audit_rollup_root(log, range_from, range_to);
+    before text := @extschema@.audit_records_hash(log);
     seals record;
     event_id bigint;
 BEGIN
@@ -381,27 +440,62 @@ BEGIN
         FROM %s WHERE range_from = $1
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_seals'))
     INTO seals USING range_from;
+    -- the entry has the hash of the records with this one, which names the entry
+    EXECUTE format(
+        'INSERT INTO %s (range_from, range_to, name, n, results, root, first_seal, last_seal,
+                         removed_by, reason, event_id, rollup_root, rollup_event_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, session_user, $9, 0, $10, 0)',
+        tombstones)
+    USING range_from, range_to, name, n, results, seals.root, seals.first, seals.last,
+          reason, rollup_root;
     event_id := @extschema@.log_operation(
         'audit.partition_removed', 'audit_partition', name,
         details => jsonb_build_object(
             'range_from', range_from, 'range_to', range_to, 'n', n,
             'results', results, 'reason', reason,
             'rollup_root', encode(rollup_root, 'hex'), 'root', encode(seals.root, 'hex'),
-            'first_seal', seals.first, 'last_seal', seals.last));
+            'first_seal', seals.first, 'last_seal', seals.last,
+            'records_before', before, 'records', @extschema@.audit_records_hash(log)));
     EXECUTE format(
-        'INSERT INTO %s (range_from, range_to, name, n, results, root, first_seal, last_seal,
-                         removed_by, reason, event_id, rollup_root, rollup_event_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, session_user, $9, $10, $11, $10)',
-        @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
-    USING range_from, range_to, name, n, results, seals.root, seals.first, seals.last,
-          reason, event_id, rollup_root;
+        'UPDATE %s SET event_id = $2, removed_at = $3, rollup_event_id = $2, rollup_event_at = $3
+         WHERE range_from = $1', tombstones)
+    USING range_from, event_id, @extschema@.audit_entry_time(log, event_id);
 END
 $$;
 COMMENT ON FUNCTION audit_write_tombstone(regclass, regclass, timestamptz, timestamptz, jsonb, text) IS
 'Records that a partition of the audit log is removed, beside the log and in it';
 
--- The rollups still have of partitions that have gone what the event says that
--- recorded it, of the removal or of a later erasure, as long as that is there.
+-- What an entry says may be anything.
+CREATE FUNCTION audit_read_time(value text)
+RETURNS timestamptz
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN value::timestamptz;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION audit_read_time(text) IS
+'A time that an entry of the audit log has in its details; null if it is none';
+
+CREATE FUNCTION audit_read_interval(value text)
+RETURNS interval
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN value::interval;
+EXCEPTION WHEN data_exception THEN
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION audit_read_interval(text) IS
+'An interval that an entry of the audit log has in its details; null if it is none';
+
+-- Each tombstone is of a removal that an entry records, as long as that stands,
+-- and of rollups as that or the entry of a later erasure says.
 CREATE FUNCTION audit_check_tombstones(log regclass, since timestamptz, until timestamptz)
 RETURNS TABLE (range_from timestamptz, message text)
 LANGUAGE plpgsql STABLE STRICT
@@ -414,29 +508,117 @@ BEGIN
         WITH tombstones AS MATERIALIZED (
             SELECT * FROM %1$s WHERE range_to > $2 AND range_from < $3),
         parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1))
+        SELECT range_from, 'a partition was removed before any retention allows it'
+        FROM tombstones
+        WHERE removed_at < range_to + interval '1 day'
+        UNION ALL
         SELECT range_from, 'the entry that records the removal of a partition is missing, or says something else'
         FROM tombstones t
         WHERE EXISTS (SELECT FROM parts WHERE removed_at >= parts.range_from AND removed_at < parts.range_to)
           AND NOT EXISTS (
               SELECT FROM %2$s e
-              WHERE e.created_at > removed_at - interval '1 hour' AND e.created_at < removed_at + interval '1 hour'
-                AND e.id = event_id AND operation = 'audit.partition_removed' AND entity_id = name
-                AND details->'results' = results AND details->>'root' = encode(root, 'hex'))
+              WHERE e.created_at = removed_at AND e.id = event_id
+                AND operation = 'audit.partition_removed' AND entity_id = name
+                AND @extschema@.audit_read_time(details->>'range_from') = range_from
+                AND @extschema@.audit_read_time(details->>'range_to') = range_to
+                AND details->>'n' = n::text AND details->'results' = results
+                AND details->>'reason' = reason AND details->>'root' = encode(root, 'hex')
+                AND details->>'first_seal' IS NOT DISTINCT FROM first_seal::text
+                AND details->>'last_seal' IS NOT DISTINCT FROM last_seal::text)
         UNION ALL
         SELECT range_from, 'the entry that records what rollups have of a removed partition is missing, or says something else'
         FROM tombstones t
         WHERE EXISTS (SELECT FROM parts WHERE rollup_event_at >= parts.range_from AND rollup_event_at < parts.range_to)
           AND NOT EXISTS (
               SELECT FROM %2$s e
-              WHERE e.created_at > rollup_event_at - interval '1 hour' AND e.created_at < rollup_event_at + interval '1 hour'
-                AND e.id = rollup_event_id AND operation IN ('audit.partition_removed', 'audit.erased')
-                AND encode(rollup_root, 'hex') IN (details->>'rollup_root', details->'rollups'->>(to_jsonb(range_from) #>> '{}')))
+              WHERE e.created_at = rollup_event_at AND e.id = rollup_event_id
+                AND encode(rollup_root, 'hex') = CASE operation
+                    WHEN 'audit.partition_removed' THEN CASE WHEN e.id = event_id THEN details->>'rollup_root' END
+                    WHEN 'audit.erased' THEN details->'rollups'->>(to_jsonb(range_from) #>> '{}') END)
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'), log)
     USING log, since, until;
 END
 $$;
 COMMENT ON FUNCTION audit_check_tombstones(regclass, timestamptz, timestamptz) IS
 'What is wrong with the records of removed partitions of a time';
+
+-- The records are what the entries say that changed them, one after the other;
+-- and nothing was removed that entries say was to be kept.  The entries are all
+-- that there are of these operations.
+CREATE FUNCTION audit_check_entries(log regclass, ids bigint[], times timestamptz[])
+RETURNS TABLE (at timestamptz, message text)
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($query$
+        WITH entries AS MATERIALIZED (
+            SELECT e.id, e.created_at, e.operation, e.entity_id, e.details
+            FROM unnest($2, $3) AS u (id, created_at)
+            JOIN %1$s e ON e.created_at = u.created_at AND e.id = u.id),
+        records AS MATERIALIZED (
+            SELECT created_at, details->>'records' AS now,
+                   details->>'records_before' AS before,
+                   lag(details->>'records') OVER w AS expected,
+                   lead(id) OVER w IS NULL AS is_last
+            FROM entries WHERE details ? 'records'
+            WINDOW w AS (ORDER BY id)),
+        removals AS MATERIALIZED (
+            SELECT e.id, e.created_at, t.range_from, t.range_to
+            FROM entries e JOIN %2$s t ON t.event_id = e.id
+            WHERE operation = 'audit.partition_removed')
+        SELECT NULL::timestamptz, 'no entry says what is recorded of removed partitions and of collapsed seals'
+        WHERE (EXISTS (SELECT FROM %2$s) OR EXISTS (SELECT FROM %3$s WHERE seal_count <> 0))
+          AND NOT EXISTS (SELECT FROM records)
+        UNION ALL
+        SELECT created_at, 'what is recorded of removed partitions and of collapsed seals is not what the last entry on it says'
+        FROM records
+        WHERE is_last AND now IS DISTINCT FROM @extschema@.audit_records_hash($1)
+        UNION ALL
+        SELECT created_at, 'what is recorded of removed partitions and of collapsed seals was changed before this entry on it was made'
+        FROM records WHERE before <> expected
+        UNION ALL
+        SELECT r.created_at, format('a partition was removed that legal hold %%s keeps', entity_id)
+        FROM removals r, LATERAL (
+             SELECT h.entity_id FROM entries h
+             WHERE h.operation = 'audit.hold_placed' AND h.id < r.id
+               AND coalesce(@extschema@.audit_read_time(h.details->>'since'), '-infinity') < range_to
+               AND coalesce(@extschema@.audit_read_time(h.details->>'until'), 'infinity') > range_from
+               AND NOT EXISTS (SELECT FROM entries f
+                               WHERE f.operation = 'audit.hold_released' AND f.entity_id = h.entity_id
+                                 AND f.id > h.id AND f.id < r.id)
+             ORDER BY h.id LIMIT 1) AS h
+        UNION ALL
+        SELECT r.created_at, 'a partition was removed that the minimum of the retention keeps'
+        FROM removals r, LATERAL (
+            SELECT @extschema@.audit_read_interval(
+                       CASE WHEN @extschema@.audit_read_time(details#>>'{after,pending,from}') <= r.created_at
+                       THEN details#>>'{after,pending,minimum}'
+                       ELSE details#>>'{after,minimum}' END) AS minimum
+            FROM entries c
+            WHERE c.operation = 'audit.retention_changed' AND c.id < r.id
+            ORDER BY c.id DESC LIMIT 1) AS s
+        WHERE r.created_at < range_to + minimum
+        UNION ALL
+        SELECT created_at, 'the minimum of the retention was changed before this entry on it was made'
+        FROM (SELECT created_at, details#>'{before}' AS before,
+                     lag(details#>'{after}') OVER (ORDER BY id) AS last
+              FROM entries WHERE operation = 'audit.retention_changed') AS s,
+        LATERAL (
+            SELECT @extschema@.audit_read_time(last#>>'{pending,from}') AS pending_from,
+                   @extschema@.audit_read_interval(before->>'minimum') AS minimum) AS b
+        WHERE last IS NOT NULL
+          AND NOT (coalesce(pending_from > created_at - interval '1 hour', true)
+                   AND minimum IS NOT DISTINCT FROM @extschema@.audit_read_interval(last->>'minimum'))
+          AND NOT (coalesce(pending_from <= created_at, false)
+                   AND minimum IS NOT DISTINCT FROM nullif(@extschema@.audit_read_interval(last#>>'{pending,minimum}'), '0'))
+        $query$, log, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'),
+        @extschema@.audit_table_name(log, 'fraiseql_audit_collapsed'))
+    USING log, ids, times;
+END
+$$;
+COMMENT ON FUNCTION audit_check_entries(regclass, bigint[], timestamptz[]) IS
+'What entries of an audit log on its removals, holds and retention say otherwise than what is recorded';
 
 CREATE FUNCTION audit_close_partition(range_from timestamptz)
 RETURNS text
@@ -555,7 +737,10 @@ AS $$
 DECLARE
     detached record;
     tombstone record;
+    before text;
 BEGIN
+    PERFORM @extschema@.audit_lock_holds(log);
+    before := @extschema@.audit_records_hash(log);
     SELECT * INTO detached FROM @extschema@.audit_detached_partitions(log) d
     WHERE d.range_from = audit_keep_partition.range_from;
     IF FOUND THEN
@@ -570,7 +755,8 @@ BEGIN
         details => jsonb_build_object(
             'range_from', range_from, 'range_to', tombstone.range_to, 'n', tombstone.n,
             'hold_id', @extschema@.audit_hold_on(log, range_from, tombstone.range_to),
-            'removal', tombstone.event_id));
+            'removal', tombstone.event_id,
+            'records_before', before, 'records', @extschema@.audit_records_hash(log)));
 END
 $$;
 COMMENT ON FUNCTION audit_keep_partition(regclass, timestamptz) IS
@@ -591,6 +777,7 @@ DECLARE
     done bigint;
     upto bigint;
     next_upto bigint;
+    before text;
 BEGIN
     EXECUTE format('SELECT seal_count FROM %s FOR UPDATE', collapsed) INTO began;
     -- up to one whose partition is there, and never the last
@@ -613,7 +800,12 @@ BEGIN
     -- no further than that of one that has gone
     EXECUTE format('SELECT max(last_seal) FROM %s WHERE last_seal <= $1', tombstones)
     INTO upto USING upto;
+    IF upto IS NULL OR upto <= began THEN
+        RETURN 0;
+    END IF;
 
+    PERFORM @extschema@.audit_lock_holds(log);
+    before := @extschema@.audit_records_hash(log);
     done := began;
     WHILE done < upto LOOP
         EXECUTE format($query$
@@ -631,6 +823,11 @@ BEGIN
         INTO done USING upto;
     END LOOP;
     EXECUTE format('DELETE FROM %s WHERE seal_no <= $1', seals) USING upto;
+    PERFORM @extschema@.log_operation(
+        'audit.seals_collapsed', 'audit_log',
+        details => jsonb_build_object(
+            'seals', done,
+            'records_before', before, 'records', @extschema@.audit_records_hash(log)));
     RETURN done - began;
 END
 $$;

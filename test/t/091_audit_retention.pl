@@ -91,7 +91,8 @@ $node->safe_psql('app', q(
 	SET rollup_root = fraiseql_obs.audit_rollup_root(fraiseql_obs.audit_log(), range_from, range_to), n = n + 1, results = '{"success": 25}'
 	WHERE range_from = date_trunc('day', now() - interval '36 days')));
 is_of($violations, 'the entry that records the removal of a partition is missing, or says something else, ' .
-	'the entry that records what rollups have of a removed partition is missing, or says something else', 'also with the record of it');
+	'the entry that records what rollups have of a removed partition is missing, or says something else, ' .
+	'what is recorded of removed partitions and of collapsed seals is not what the last entry on it says', 'also with the record of it');
 $node->safe_psql('app', q(
 	UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n - 1
 	WHERE dimension = 'operation' AND grain = 'day' AND bucket = date_trunc('day', now() - interval '36 days') AND key = 'op1';

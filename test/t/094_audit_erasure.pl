@@ -74,8 +74,8 @@ is(query("SELECT count(*), count(personal_salt), count(details), bool_and(person
 is(query("SELECT user_id, acting_for, details, error_message FROM $log WHERE operation = 'share'"), 'user3|||', 'who acted for the user stays');
 is(query($violations), '', 'no violation');
 is(query($report), $before, 'and reports count as before');
-is(query("SELECT user_id, details - 'ids_sha256' - 'before' - 'rollups' FROM $log WHERE operation = 'audit.erased' ORDER BY id DESC LIMIT 1"),
-	'erased|{"rows": 20, "reason": "Art. 17", "columns": ["user_id", "acting_for", "client_addr", "details", "old_data", "new_data", "error_message"]}',
+is(query("SELECT user_id, details - '{ids_sha256,before,rollups,records,records_before}'::text[] FROM $log WHERE operation = 'audit.erased' ORDER BY id DESC LIMIT 1"),
+	'erased|{"rows": 20, "about": ["user_id"], "reason": "Art. 17", "columns": ["user_id", "acting_for", "client_addr", "details", "old_data", "new_data", "error_message"]}',
 	'it is an entry');
 is(query("SELECT count(*), bool_and(e.details->>'ids_sha256' = r.hash AND (e.details->'rows')::int = r.n)
 	FROM $log e JOIN (SELECT event_id, count(*) AS n, encode(sha256(string_agg(int8send(row_id), '' ORDER BY row_id)), 'hex') AS hash
