@@ -16,7 +16,7 @@ typedef struct FobsDocuments
 {
 	TupleDesc	descriptor;
 	FmgrInfo	to_jsonb;
-	bool		plain;			/* all columns have a jsonb, unless too large */
+	bool		plain;			/* all have a jsonb, unless too large */
 } FobsDocuments;
 
 extern void fobs_document_prepare(FobsDocuments *documents, Oid row_type,

@@ -169,6 +169,7 @@ static Oid
 registered_schema(HeapTuple row, TupleDesc descriptor)
 {
 	Datum		values[REGISTRY_COLUMNS];
+	Name		schema;
 
 	for (int i = 0; i < REGISTRY_COLUMNS; i++)
 	{
@@ -182,8 +183,8 @@ registered_schema(HeapTuple row, TupleDesc descriptor)
 		GetSystemIdentifier() ||
 		DatumGetObjectId(values[REGISTRY_DATABASE_OID - 1]) != MyDatabaseId)
 		return InvalidOid;
-	return get_namespace_oid(NameStr(*DatumGetName(values[REGISTRY_SCHEMA_NAME - 1])),
-							 true);
+	schema = DatumGetName(values[REGISTRY_SCHEMA_NAME - 1]);
+	return get_namespace_oid(NameStr(*schema), true);
 }
 
 /*
@@ -482,6 +483,7 @@ static void
 check_membership(const AlterExtensionContentsStmt *statement)
 {
 	char	   *schema;
+	List	   *name;
 
 	if (strcmp(statement->extname, EXTENSION_NAME) == 0)
 	{
@@ -493,8 +495,8 @@ check_membership(const AlterExtensionContentsStmt *statement)
 	{
 		case OBJECT_TABLE:
 		case OBJECT_SEQUENCE:
-			refuse_change_of(makeRangeVarFromNameList(castNode(List,
-															   statement->object)));
+			name = castNode(List, statement->object);
+			refuse_change_of(makeRangeVarFromNameList(name));
 			break;
 		case OBJECT_SCHEMA:
 			schema = strVal(statement->object);
@@ -791,6 +793,13 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
+/* The parent of the child whose inheritance is altered */
+static Oid
+parent_of(const ObjectAccessPostAlter *alter)
+{
+	return alter->auxiliary_id;
+}
+
 /*
  * Refuses what drops, truncates or moves away what is guarded, or adds to it.
  */
@@ -811,7 +820,7 @@ check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			/* of a child, with its parent */
 			refuse_change_of_relation(object);
 			if (access == OAT_POST_ALTER)
-				refuse_change_of_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id);
+				refuse_change_of_relation(parent_of(arg));
 			break;
 		case TriggerRelationId:
 		case PolicyRelationId:
