@@ -155,7 +155,7 @@ my $drainers = IPC::Run::start [
   ],
   '>', \my $out, '2>', \my $err;
 $_->finish foreach @sessions;
-$drainers->signal('INT');
+$drainers->signal('TERM');
 $drainers->finish;
 $node->poll_query_until('postgres',
 	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'client backend'");

@@ -79,7 +79,7 @@ my @removers = map {
 	($maintain) x 3;
 };
 ok($_->finish, 'no error of who removes') foreach @removers;
-$bench->signal('INT');
+$bench->signal('TERM');
 $bench->finish;
 unlike($bench_err, qr/ERROR/, 'nor of a writer');
 maintain($node) foreach 1 .. 2;
