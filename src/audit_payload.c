@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 
 #include "audit_payload.h"
+#include "compat.h"
 
 typedef enum Kind
 {

@@ -77,7 +77,7 @@ sign_note(const char *note)
 	key_id(name, &signature, bytes);
 	memcpy(bytes + KEY_ID_SIZE, signature.signature,
 		   sizeof(signature.signature));
-	length = pg_b64_encode((const char *) bytes, sizeof(bytes), base64,
+	length = pg_b64_encode((const void *) bytes, sizeof(bytes), base64,
 						   sizeof(base64));
 	if (length < 0)
 		elog(ERROR, "could not encode a signature");
