@@ -72,7 +72,7 @@ like($node->safe_psql('app', $newest), qr/^audit\.verified\|success\|\{"gaps": 0
 	'a verification is recorded');
 fails('auditor', 'BEGIN; SELECT * FROM fraiseql_obs.verify_audit_log(); SELECT fraiseql_obs.audit_verified()',
 	qr/there is no verification to record/, 'once');
-fails('auditor', 'SELECT * FROM fraiseql_obs.audit_verify(NULL, NULL, NULL, NULL, NULL); COMMIT; SELECT fraiseql_obs.audit_verified()',
+fails('auditor', 'BEGIN READ ONLY; SELECT * FROM fraiseql_obs.verify_audit_log(); COMMIT; SELECT fraiseql_obs.audit_verified()',
 	qr/there is no verification to record/, 'and in its transaction');
 $node->safe_psql('app', 'SELECT fraiseql_obs.compliance_report(current_date, current_date + 1)', @auditor);
 like($node->safe_psql('app', $newest), qr/^audit\.report\|success\|.*\|auditor$/, 'so is a report');
