@@ -198,6 +198,12 @@ write_slot(const FobsRingSlot *slot)
 	fobs_payload_read(&slot->payload, &operation);
 	if (slot->is_statement)
 		complete_statement(&operation, slot);
+	if (slot->is_notice)
+	{
+		set_text(&operation, ARG_RESULT, fobs_audit_results[result]);
+		fobs_audit_append_late(caller, &operation);
+		return;
+	}
 	if (succeeded)
 	{
 		char	   *sqlstate = slot->sqlstate == 0 ? NULL :

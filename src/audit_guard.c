@@ -28,6 +28,9 @@
  * - Code of others that runs nevertheless while a door is open, as that of
  *	 event triggers, finds it closed.
  *
+ * While the guard is off, what would be refused is done, and is an entry of the
+ * log whatever becomes of the transaction (audit_ring.c).
+ *
  * A log is active in the database and cluster that the registry names:
  * create_audit_log() sets that, so that a dump can be restored.  A table that
  * is not the extension's is no registry (audit_extension.c).  Each process
@@ -82,6 +85,7 @@
 #include "audit_extension.h"
 #include "audit_guard.h"
 #include "audit_log.h"
+#include "audit_ring.h"
 #include "compat.h"
 
 #define REGISTRY_NAME	"audit_registry"
@@ -297,18 +301,41 @@ guarded_name(Oid relid)
 	return name;
 }
 
-/* Whether there is anything to refuse, and to whom */
+/* Whether there is anything to refuse, or to note */
 static inline bool
 guards(int door)
 {
-	return fobs_audit_guard && (fobs_audit_doors & door) == 0 &&
+	return (fobs_audit_doors & door) == 0 &&
 		!IsBinaryUpgrade && OidIsValid(MyDatabaseId) &&
 		IsTransactionState() && guard_is_active();
 }
 
-static pg_noinline void
-refuse_rows(void)
+/*
+ * While the guard is off all of it passes, but not without a trace: once in a
+ * transaction, whatever becomes of that, it is an entry.  What is done may be
+ * to drop the table, so nothing is written here.
+ */
+static bool
+passes(const char *name)
 {
+	static TimestampTz noted = 0;
+	TimestampTz transaction = GetCurrentTransactionStartTimestamp();
+
+	if (fobs_audit_guard)
+		return false;
+	if (noted != transaction && !RecoveryInProgress())
+	{
+		noted = transaction;
+		fobs_audit_ring_add_notice("audit.guard_off", "audit_table", name);
+	}
+	return true;
+}
+
+static pg_noinline void
+refuse_rows(const char *name)
+{
+	if (passes(name))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("audit log is append-only"),
@@ -319,6 +346,8 @@ refuse_rows(void)
 static pg_noinline void
 refuse_change(const char *name)
 {
+	if (passes(name))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("cannot change \"%s\"", name),
@@ -361,7 +390,7 @@ fobs_audit_guard_check_plan(const PlannedStmt *plan)
 
 		if (name != NULL &&
 			!(fobs_audit_doors & door_for_rows(name, plan->commandType)))
-			refuse_rows();
+			refuse_rows(name);
 	}
 }
 
@@ -428,7 +457,7 @@ check_copy(const CopyStmt *statement)
 	guarded_range(statement->relation) : NULL;
 
 	if (name != NULL)
-		refuse_rows();
+		refuse_rows(name);
 }
 
 /* An operator class that the server came with, or the default */
@@ -529,7 +558,8 @@ is_about_extension(Node *statement)
 	{
 		if (strcmp(strVal(lfirst(cell)), EXTENSION_NAME) != 0)
 			continue;
-		if (list_length(drop->objects) > 1 && guards(FOBS_DOOR_KEEP))
+		if (list_length(drop->objects) > 1 && guards(FOBS_DOOR_KEEP) &&
+			!passes(EXTENSION_NAME))
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("cannot drop extension \"%s\" together with others",
@@ -687,7 +717,7 @@ check_new_name(Oid relid)
 		class->relkind != RELKIND_INDEX &&
 		class->relkind != RELKIND_PARTITIONED_INDEX &&
 		has_prefix(NameStr(class->relname), TABLE_PREFIX) &&
-		guarded_name(relid) == NULL)
+		guarded_name(relid) == NULL && !passes(NameStr(class->relname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot make \"%s\"", NameStr(class->relname)),
@@ -708,7 +738,7 @@ check_relation(ObjectAccessType access, Oid relid, int column)
 		case OAT_TRUNCATE:
 			name = guarded_name(relid);
 			if (name != NULL)
-				refuse_rows();
+				refuse_rows(name);
 			break;
 		case OAT_POST_CREATE:
 			if (column == 0)
@@ -755,7 +785,8 @@ check_function(Oid function)
 	if (!HeapTupleIsValid(tuple))
 		return;
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
-	if (proc->pronamespace == namespace && !is_creating_extension())
+	if (proc->pronamespace == namespace && !is_creating_extension() &&
+		!passes(NameStr(proc->proname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot make function \"%s\" in schema \"%s\"",
@@ -783,11 +814,11 @@ check_subscription(Oid subscription)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Oid			relid;
+		char	   *name;
 
-		relid = ((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid;
-		if (guarded_name(relid) != NULL)
-			refuse_rows();
+		name = guarded_name(((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid);
+		if (name != NULL)
+			refuse_rows(name);
 	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);

@@ -36,7 +36,8 @@
  * until an entry in the log of the database declares it, for that.
  *
  * With audit_failures on, a statement that fails in a transaction that has
- * logged nothing fills a slot, too, when its error is sent to the client.
+ * logged nothing fills a slot, too, when its error is sent to the client.  So
+ * does what is done while the guard is off (audit_guard.c), failed or not.
  *
  * Counts that are uncertain until the transaction ends are kept in levels, one
  * for each subtransaction that has any, innermost last.
@@ -498,6 +499,7 @@ begin_slot(FobsRingSlot *slot)
 	slot->result = FOBS_RESULT_SUCCESS;
 	slot->cut = false;
 	slot->is_statement = false;
+	slot->is_notice = false;
 }
 
 /*
@@ -731,6 +733,33 @@ add_client_address(FobsPayload *payload)
 	}
 }
 
+/* A slot for a statement, with what is known of who sends it; NULL if none is */
+static FobsRingSlot *
+begin_statement(int64 queryid, const char *operation)
+{
+	FobsRingSlot *slot = pop_free();
+	FobsPayload *payload;
+
+	if (slot == NULL)
+	{
+		add_loss(FOBS_LOSS_RING_FULL, 1);
+		return NULL;
+	}
+	begin_slot(slot);
+	slot->is_statement = true;
+	slot->role = GetSessionUserId();
+	slot->queryid = queryid;
+
+	payload = &slot->payload;
+	payload->size = 0;
+	add_text(payload, ARG_OPERATION, operation);
+	add_text(payload, ARG_APPLICATION_NAME, application_name);
+	add_client_address(payload);
+	fobs_payload_add_number(payload, ARG_OCCURRED_AT,
+							TimestampTzGetDatum(GetCurrentTimestamp()));
+	return slot;
+}
+
 /* Has the current subtransaction logged an operation? */
 static bool
 has_logged(void)
@@ -766,30 +795,41 @@ fobs_audit_ring_add_statement(const FobsFailedStatement *failed)
 			return;
 	}
 
-	slot = pop_free();
+	slot = begin_statement(failed->queryid, failed->operation);
 	if (slot == NULL)
-	{
-		add_loss(FOBS_LOSS_RING_FULL, 1);
 		return;
-	}
-	begin_slot(slot);
-	slot->is_statement = true;
-	slot->role = GetSessionUserId();
-	slot->queryid = failed->queryid;
 	slot->sqlstate = failed->sqlstate;
 	slot->timed_out = failed->sqlstate == ERRCODE_QUERY_CANCELED &&
 		statement_timed_out();
-
 	payload = &slot->payload;
-	payload->size = 0;
-	add_text(payload, ARG_OPERATION, failed->operation);
 	add_text(payload, ARG_USER_ID, failed->user_id);
 	add_text(payload, ARG_TENANT_ID, failed->tenant_id);
 	add_text(payload, ARG_REQUEST_ID, failed->request_id);
-	add_text(payload, ARG_APPLICATION_NAME, application_name);
-	add_client_address(payload);
-	fobs_payload_add_number(payload, ARG_OCCURRED_AT,
-							TimestampTzGetDatum(GetCurrentTimestamp()));
+	offer(slot, FOBS_SLOT_FILLED);
+	fobs_audit_ring_wake();
+}
+
+/*
+ * Fills a slot for something that is done, and is to be known whatever becomes
+ * of the transaction; it may allocate.  Names are the server's.
+ */
+void
+fobs_audit_ring_add_notice(const char *operation, const char *entity_type,
+						   const char *entity_id)
+{
+	FobsRingSlot *slot;
+
+	if (shared == NULL)
+		return;
+	fobs_audit_ring_attach();
+	slot = begin_statement(0, operation);
+	if (slot == NULL)
+		return;
+	slot->is_notice = true;
+	slot->sqlstate = 0;
+	slot->timed_out = false;
+	add_text(&slot->payload, ARG_ENTITY_TYPE, entity_type);
+	add_text(&slot->payload, ARG_ENTITY_ID, entity_id);
 	offer(slot, FOBS_SLOT_FILLED);
 	fobs_audit_ring_wake();
 }

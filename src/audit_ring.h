@@ -65,6 +65,7 @@ typedef struct FobsRingSlot
 
 	/* of a statement that nobody logged, whose texts are UTF-8 */
 	bool		is_statement;
+	bool		is_notice;		/* of one that did not fail */
 	Oid			role;
 	int64		queryid;		/* 0: it has none */
 
@@ -94,6 +95,9 @@ extern void fobs_audit_ring_attach(void);
 extern FobsRingSlot *fobs_audit_ring_reserve(const Operation *operation);
 extern void fobs_audit_ring_count(FobsResult result);
 extern void fobs_audit_ring_add_statement(const FobsFailedStatement *failed);
+extern void fobs_audit_ring_add_notice(const char *operation,
+									   const char *entity_type,
+									   const char *entity_id);
 
 /* Draining, within a transaction; what it does is undone with that */
 extern int	fobs_audit_ring_take(FobsRingSlot **slots, int max);

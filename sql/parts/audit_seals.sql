@@ -180,24 +180,34 @@ COMMENT ON FUNCTION audit_seal_rows(regclass, regclass, boolean, bigint, bigint,
 'What a seal says of the rows of a partition; adds them to the rollups';
 
 -- The last id for which all rows are there: for an instant nobody writes, and
--- ids are given out by those who do.  The lock goes with the subtransaction.
+-- ids are given out by those who do.  The lock goes with the subtransaction, also
+-- if it cannot be had for 200 ms, so that writers wait no longer behind us.
 CREATE FUNCTION audit_last_id(log regclass)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
-SET lock_timeout = '2s'
+SET lock_timeout = '200ms'
 AS $$
 DECLARE
+    attempts CONSTANT integer := 5;
     last_id bigint;
 BEGIN
-    BEGIN
-        EXECUTE format('LOCK TABLE %s IN SHARE MODE', log);
-        last_id := coalesce(pg_sequence_last_value(
-            pg_get_serial_sequence(log::text, 'id')), 0);
-        RAISE SQLSTATE 'FOBS1';
-    EXCEPTION WHEN SQLSTATE 'FOBS1' THEN
-        RETURN last_id;
-    END;
+    FOR attempt IN 1 .. attempts LOOP
+        BEGIN
+            EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', log);
+            last_id := coalesce(pg_sequence_last_value(
+                pg_get_serial_sequence(log::text, 'id')), 0);
+            RAISE SQLSTATE 'FOBS1';
+        EXCEPTION
+            WHEN SQLSTATE 'FOBS1' THEN
+                RETURN last_id;
+            WHEN lock_not_available THEN
+                IF attempt = attempts THEN
+                    RAISE;
+                END IF;
+        END;
+        PERFORM pg_sleep(0.05 + 0.2 * random());
+    END LOOP;
 END
 $$;
 COMMENT ON FUNCTION audit_last_id(regclass) IS
