@@ -146,6 +146,16 @@ extension_function(Oid caller, const char *name, int nargs, const Oid *types)
 						  nargs, types, false);
 }
 
+/* Raises an error if not all of the log belongs to its owner. */
+static void
+check_owners(Oid caller, Oid log)
+{
+	static const Oid types[] = {REGCLASSOID};
+
+	OidFunctionCall1(extension_function(caller, "audit_check_owners", 1,
+										types), ObjectIdGetDatum(log));
+}
+
 /* Finds the log; an error if there is none. */
 static void
 find_log(Oid caller)
@@ -167,6 +177,7 @@ find_log(Oid caller)
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
+	check_owners(caller, oid);
 	log_oid = oid;
 }
 
@@ -464,11 +475,15 @@ append(Oid caller, Operation *operation)
 	return id;
 }
 
-/* The role that the log belongs to; an error if there is no log. */
+/*
+ * The role that the log belongs to; an error if there is no log, or it is not
+ * all of it that does.
+ */
 Oid
 fobs_audit_log_owner(Oid caller)
 {
 	find_log(caller);
+	check_owners(caller, log_oid);
 	return log_owner;
 }
 
