@@ -137,6 +137,16 @@ forget_log(Datum arg, Oid relid)
 	}
 }
 
+/* Raises an error if not all of the log belongs to its owner. */
+static void
+check_owners(Oid log)
+{
+	static const Oid types[] = {REGCLASSOID};
+
+	OidFunctionCall1(fobs_extension_function("audit_check_owners", 1, types),
+					 ObjectIdGetDatum(log));
+}
+
 /* Finds the log; an error if there is none. */
 static void
 find_log(void)
@@ -157,6 +167,7 @@ find_log(void)
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
+	check_owners(caller, oid);
 	log_oid = oid;
 }
 
@@ -507,11 +518,15 @@ fobs_audit_log_table(void)
 	return log_oid;
 }
 
-/* The role that the log belongs to; an error if there is no log. */
+/*
+ * The role that the log belongs to; an error if there is no log, or it is not
+ * all of it that does.
+ */
 Oid
 fobs_audit_log_owner(void)
 {
 	find_log();
+	check_owners(log_oid);
 	return log_owner;
 }
 

@@ -356,6 +356,90 @@ $$;
 COMMENT ON FUNCTION audit_check_retention(interval) IS
 'Raises an error if an audit log cannot be kept for so long';
 
+CREATE FUNCTION audit_foreign_tables(log regclass)
+RETURNS SETOF regclass
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT r
+    FROM pg_class l, @extschema@.audit_relations(l.relnamespace::regnamespace::text::name) r
+    JOIN pg_class c ON c.oid = r
+    WHERE l.oid = log AND c.relkind IN ('r', 'p') AND c.relowner <> l.relowner
+$$;
+COMMENT ON FUNCTION audit_foreign_tables(regclass) IS
+'The tables of an audit log that do not belong to its owner';
+
+-- What is done to the log is done as its owner, who must own all of it, and have
+-- what create_audit_log() grants.  SECURITY DEFINER because whoever writes to
+-- the log is told.
+CREATE FUNCTION audit_check_owners(log regclass)
+RETURNS void
+LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    class pg_class;
+    wrong text;
+BEGIN
+    SELECT * INTO class FROM pg_class WHERE oid = log;
+    SELECT format('Table "%s" belongs to role "%s".', t, pg_get_userbyid(relowner)) INTO wrong
+    FROM @extschema@.audit_foreign_tables(log) t JOIN pg_class c ON c.oid = t LIMIT 1;
+    IF wrong IS NULL AND (
+        NOT has_schema_privilege(class.relowner, class.relnamespace, 'USAGE')
+        OR NOT has_schema_privilege(class.relowner, '@extschema@', 'USAGE')
+        OR NOT has_function_privilege(class.relowner, '@extschema@.audit_ensure_partition(timestamptz)', 'EXECUTE'))
+    THEN
+        wrong := 'The role has not what create_audit_log() grants to the owner.';
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('audit log does not wholly belong to its owner, role "%s"', pg_get_userbyid(class.relowner)),
+            DETAIL = wrong,
+            HINT = format('Have it given to that role with: SELECT fraiseql_obs.create_audit_log(%L);',
+                          class.relnamespace::regnamespace);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_owners(regclass) IS
+'Raises an error if the owner of an audit log cannot keep it';
+
+-- Gives all of a log to the owner of its table, with the caller's rights: the
+-- views, too, of whom a table belongs to.
+CREATE FUNCTION audit_unite_owners(log regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    class pg_class;
+    owners oid[];
+    relation record;
+BEGIN
+    SELECT * INTO class FROM pg_class WHERE oid = log;
+    SELECT array_agg(relowner) INTO owners
+    FROM @extschema@.audit_foreign_tables(log) t JOIN pg_class c ON c.oid = t;
+    FOR relation IN
+        SELECT t AS name, 'TABLE' AS kind FROM @extschema@.audit_foreign_tables(log) t
+        UNION ALL
+        SELECT oid::regclass, 'VIEW' FROM pg_class
+        WHERE relnamespace = class.relnamespace AND relkind = 'v' AND relowner = ANY (owners)
+          AND relowner <> class.relowner
+          AND (relname = 'v_audit_log' OR relname LIKE 'fraiseql\_audit\_source\_%')
+    LOOP
+        EXECUTE format('ALTER %s %s OWNER TO %I', relation.kind, relation.name,
+                       pg_get_userbyid(class.relowner));
+    END LOOP;
+    IF NOT has_schema_privilege(class.relowner, class.relnamespace, 'USAGE')
+       OR NOT has_schema_privilege(class.relowner, class.relnamespace, 'CREATE')
+    THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %s TO %I',
+                       class.relnamespace::regnamespace, pg_get_userbyid(class.relowner));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_unite_owners(regclass) IS
+'Gives all tables of an audit log to its owner';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -417,6 +501,10 @@ BEGIN
         FROM pg_namespace WHERE nspname = schema AND nspowner <> 'pg_database_owner'::regrole;
         PERFORM @extschema@.audit_check_owner(format('table "%s"', log), relowner, owner)
         FROM pg_class WHERE oid = log;
+    END IF;
+    -- whose tables have been given to somebody else, one by one
+    IF here = schema AND EXISTS (SELECT FROM pg_class WHERE oid = log AND relkind = 'p') THEN
+        PERFORM @extschema@.audit_unite_owners(log);
     END IF;
     IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;

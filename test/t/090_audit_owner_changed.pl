@@ -1,0 +1,74 @@
+# An audit log of which only a part was given to another role says so, and how
+# to mend it; create_audit_log() does.
+
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib "$FindBin::RealBin/../perl";
+
+use ObsTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = start_node('audit_owner_changed');
+my $log = 'fraiseql_audit.fraiseql_audit_log';
+
+sub sql
+{
+	my ($sql) = @_;
+	return $node->safe_psql('app', "SET client_min_messages = warning; $sql");
+}
+
+# What needs the owner fails, and says why; after create_audit_log() it does not.
+sub mended
+{
+	my ($name, $owner, $detail) = @_;
+
+	foreach my $call (q(log_operation('op')), q(seal_audit_log('0')), 'maintain_audit_log()', q(place_hold('reason', user_id => 'u')))
+	{
+		my ($status, undef, $err) = $node->psql('app', "SELECT fraiseql_obs.$call");
+		isnt($status, 0, "$name: $call fails");
+		like($err, qr/audit log does not wholly belong to its owner, role "$owner"\nDETAIL:  $detail\nHINT:  .*create_audit_log\('fraiseql_audit'\)/,
+			"$name: $call says why");
+	}
+	is(sql(q(SELECT fraiseql_obs.create_audit_log();
+		SELECT fraiseql_obs.log_operation('op') > 0, fraiseql_obs.seal_audit_log('0') > 0,
+			fraiseql_obs.maintain_audit_log()->'failed', fraiseql_obs.place_hold('reason', user_id => 'u') > 0;
+		SELECT fraiseql_obs.release_hold(hold_id, 'over') FROM fraiseql_obs.holds() h \g /dev/null)), "$log\nt|t|[]|t", "$name: mended");
+	is(sql(q(SELECT string_agg(DISTINCT pg_get_userbyid(relowner), ' ') FROM pg_class
+		WHERE relnamespace = 'fraiseql_audit'::regnamespace AND relkind IN ('r', 'p', 'v'))), $owner, "$name: all is the owner's");
+	is(sql(q(SELECT count(*) FROM fraiseql_obs.recent_operations(10000) WHERE operation = 'own')), '1', "$name: sources are read");
+	return;
+}
+
+sql(q(CREATE ROLE keeper NOLOGIN; CREATE ROLE other NOLOGIN;
+	CREATE EXTENSION fraiseql_obs;
+	SELECT fraiseql_obs.create_audit_log(owner => 'keeper');
+	CREATE TABLE own_log (at timestamptz, what text);
+	INSERT INTO own_log VALUES (now(), 'own');
+	SELECT fraiseql_obs.adopt_audit_source('own_log', '{"created_at": "at", "operation": "what"}')));
+
+sql("ALTER TABLE $log OWNER TO other");
+mended('the log itself', 'other', 'Table "\S+" belongs to role "keeper"\.');
+sql('ALTER TABLE fraiseql_audit.fraiseql_audit_seals OWNER TO keeper');
+sql('ALTER TABLE fraiseql_audit.fraiseql_audit_settings OWNER TO keeper');
+mended('two tables', 'other', 'Table "\S+" belongs to role "keeper"\.');
+my $partition = sql("SELECT tableoid::regclass FROM $log LIMIT 1");
+sql("ALTER TABLE $partition OWNER TO keeper");
+mended('a partition', 'other', qq(Table "$partition" belongs to role "keeper"\\.));
+sql('CREATE ROLE third NOLOGIN; REASSIGN OWNED BY other TO third');
+mended('all of it', 'third', 'The role has not what create_audit_log\(\) grants to the owner\.');
+
+# what is not a table of the log is not given to its owner
+sql(q(CREATE ROLE mallory NOLOGIN; GRANT CREATE, USAGE ON SCHEMA fraiseql_audit TO mallory;
+	SET ROLE mallory;
+	CREATE VIEW fraiseql_audit.fraiseql_audit_source_forged AS SELECT 1 AS id;
+	CREATE TABLE fraiseql_audit.fraiseql_audit_forged (id int);
+	RESET ROLE;
+	SELECT fraiseql_obs.create_audit_log()));
+is(sql(q(SELECT count(*) FROM pg_class WHERE relowner = 'mallory'::regrole)), '2', 'what somebody else has made stays his');
+
+$node->stop;
+done_testing();
