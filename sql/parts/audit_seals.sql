@@ -203,7 +203,8 @@ $$;
 COMMENT ON FUNCTION audit_last_id(regclass) IS
 'An id up to which all rows of the audit log are committed';
 
--- Without a lock: is there a row that is not sealed, or a heartbeat due?
+-- Without a lock: is there a row that is not sealed, or a heartbeat due?  One is
+-- where the clock has been set back, so that what follows is compared with that.
 CREATE FUNCTION audit_is_due(log regclass, heartbeat_after interval)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -215,7 +216,8 @@ DECLARE
     tail text := @extschema@.audit_tail_condition(log);
     due boolean;
 BEGIN
-    EXECUTE format('SELECT %s OR refreshed_at < clock_timestamp() - $1 FROM %s',
+    EXECUTE format('SELECT %s OR refreshed_at < clock_timestamp() - $1
+                           OR refreshed_at > clock_timestamp() + interval ''1 minute'' FROM %s',
                    CASE WHEN tail IS NULL THEN 'true'
                    ELSE format('EXISTS (SELECT FROM %s WHERE %s)', log, tail) END,
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
@@ -338,6 +340,7 @@ BEGIN
         UNION ALL
         SELECT 4, 'heartbeat', NULL, NULL, NULL
         WHERE at - state.refreshed_at >= heartbeat_after
+           OR state.refreshed_at > at + interval '1 minute'
         ORDER BY place, range_from
     LOOP
         CONTINUE WHEN part.kind = 'heartbeat' AND appended > 0;
