@@ -325,6 +325,31 @@ follows(Chain *chain, const Incarnation *incarnation,
 		is_later(snapshot, incarnation->last);
 }
 
+/*
+ * Notes that the clock was set back since the batch before: of rows that were
+ * written around that, seals do not say when they can have been.
+ */
+static void
+check_clock(Verifier *verifier, TupleTableSlot *slot,
+			const AuditSnapshot *snapshot)
+{
+	TimestampTz at = DatumGetTimestampTz(value_of(slot, SEAL_SEALED_AT));
+	Finding		finding = {
+		GAP, "clock", DatumGetInt64(value_of(slot, SEAL_NO)),.at = at
+	};
+
+	if (is_baseline(slot) || is_null(slot, SEAL_SINCE_AT) ||
+		at >= DatumGetTimestampTz(value_of(slot, SEAL_SINCE_AT)) -
+		CLOCK_TOLERANCE)
+		return;
+	verifier->steps = enlarge(verifier, verifier->steps, verifier->n_steps,
+							  sizeof(ClockStep));
+	verifier->steps[verifier->n_steps].seal_no = finding.seal_no;
+	verifier->steps[verifier->n_steps++].xmax = snapshot->xmax;
+	fobs_report(verifier, &finding,
+				"the clock of the server was set back: of rows from around then nothing proves the time");
+}
+
 static void
 check_batch(Chain *chain, TupleTableSlot *slot, const Finding *finding)
 {
@@ -339,6 +364,8 @@ check_batch(Chain *chain, TupleTableSlot *slot, const Finding *finding)
 		fobs_report(verifier, finding,
 					"seal " INT64_FORMAT " does not begin where the one before ends",
 					finding->seal_no);
+	if (!same_snapshot(snapshot, incarnation->last))
+		check_clock(verifier, slot, snapshot);
 	if (!same_snapshot(snapshot, incarnation->last))
 		incarnation->last = keep_snapshot(verifier,
 										  value_of(slot, SEAL_SNAPSHOT),

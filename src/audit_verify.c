@@ -55,9 +55,6 @@
 /* Findings of a kind that are told one by one of a partition */
 #define MAX_FINDINGS	20
 
-/* By how much the clocks of a primary and its successor may differ */
-#define CLOCK_TOLERANCE	USECS_PER_MINUTE
-
 /* Where a row that is in no seal of its partition is */
 #define SEAL_UNSEALED	(-1)
 #define SEAL_NONE		(-2)
@@ -383,6 +380,27 @@ earliest_time(Part *part, int found, uint64 xact)
 	return part->seals[low - 1].sealed_at;
 }
 
+/*
+ * Had the clock been set back between the row's transaction and its seal?  Of
+ * rows that are not sealed, seal_no is the highest number.
+ */
+static bool
+clock_was_set_back(const Verifier *verifier, int64 seal_no, uint64 xact)
+{
+	for (int i = 0; i < verifier->n_steps; i++)
+		if (verifier->steps[i].seal_no <= seal_no &&
+			xact < verifier->steps[i].xmax)
+			return true;
+	return false;
+}
+
+/* Is the clock behind the last seal, so that the next one will tell of it? */
+static bool
+clock_is_behind(const Incarnation *incarnation)
+{
+	return GetCurrentTimestamp() < incarnation->last_at - CLOCK_TOLERANCE;
+}
+
 static void
 check_time(Part *part, const AuditRow *row, int found)
 {
@@ -391,6 +409,13 @@ check_time(Part *part, const AuditRow *row, int found)
 	uint64		xact = (uint64) DatumGetInt64(row->values[AUDIT_XACT]);
 	TimestampTz earliest = DT_NOBEGIN;
 
+	if (at < part->from || at >= part->to)
+		report_row(part, FAULT_TIME, row,
+				   found >= 0 ? part->seals[found].seal_no : 0,
+				   "row has a time that its partition is not for");
+	if (clock_was_set_back(verifier, found >= 0 ? part->seals[found].seal_no :
+						   PG_INT64_MAX, xact))
+		return;
 	if (found >= 0)
 	{
 		const PartSeal *seal = &part->seals[found];
@@ -406,7 +431,7 @@ check_time(Part *part, const AuditRow *row, int found)
 		const Incarnation *last =
 		&verifier->incarnations[verifier->n_incarnations - 1];
 
-		if (last->last->xmax <= xact)
+		if (last->last->xmax <= xact && !clock_is_behind(last))
 			earliest = last->last_at;
 	}
 	if (!TIMESTAMP_IS_NOBEGIN(earliest) && at < earliest - CLOCK_TOLERANCE)
@@ -841,6 +866,12 @@ verify_partitions(Verifier *verifier)
 	query_function(&query, verifier, "audit_partitions",
 				   "$1) ORDER BY (range_from");
 	fobs_audit_run_query(&query);
+	/* tables that are closed and detached, and not yet dropped */
+	query.text = psprintf("SELECT partition, range_from, range_to FROM %s($1) "
+						  "ORDER BY range_from",
+						  quote_qualified_identifier(verifier->functions,
+													 "audit_detached_partitions"));
+	fobs_audit_run_query(&query);
 }
 
 /* Have the rollups what they had of a partition when it was removed? */
@@ -975,6 +1006,34 @@ check_removed(Verifier *verifier)
 	}
 }
 
+static void
+report_stray_count(TupleTableSlot *slot, void *arg)
+{
+	Finding		finding = {
+		VIOLATION, fault_kinds[FAULT_ROLLUP],
+		.at = DatumGetTimestampTz(slot->tts_values[0])
+	};
+
+	fobs_report(arg, &finding,
+				"rollups have counts of a time of which there is no partition, and none that was removed");
+}
+
+/* Have rollups counts of times of which there has been no partition? */
+static void
+check_stray_counts(Verifier *verifier)
+{
+	AuditQuery	query = {
+		.row = report_stray_count,.arg = verifier,.required = FIRST_COLUMNS(1)
+	};
+
+	query_function(&query, verifier, "audit_check_stray_counts", "$1, $2, $3");
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->from));
+	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
+					   TimestampTzGetDatum(verifier->until));
+	fobs_audit_run_query(&query);
+}
+
 /* What cannot be said of rows */
 static void
 report_unchecked(Verifier *verifier)
@@ -1025,6 +1084,8 @@ verify(Verifier *verifier, const pg_uuid_t *origin, const Checkpoint *anchor)
 		fobs_verify_chain(verifier, origin, anchor);
 		verify_partitions(verifier);
 		check_removed(verifier);
+		if (!verifier->vanished)
+			check_stray_counts(verifier);
 		report_unchecked(verifier);
 	}
 	fobs_audit_become_self(&saved);

@@ -60,6 +60,13 @@ typedef struct Incarnation
 	const AuditSnapshot *baseline_since;
 } Incarnation;
 
+/* A seal that was made at an earlier time than the one before */
+typedef struct ClockStep
+{
+	int64		seal_no;
+	uint64		xmax;			/* transactions before it had begun then */
+} ClockStep;
+
 /* The seals of the time of a partition */
 typedef struct SealedRange
 {
@@ -96,6 +103,8 @@ typedef struct Verifier
 	int			n_incarnations;
 	SealedRange *ranges;
 	int			n_ranges;
+	ClockStep  *steps;
+	int			n_steps;
 
 	/* what the state says */
 	int			n_states;		/* there is one */
@@ -133,6 +142,9 @@ typedef struct Finding
 	int64		row_id;
 	TimestampTz at;				/* 0: none */
 } Finding;
+
+/* By how much the clocks of a primary and its successor may differ */
+#define CLOCK_TOLERANCE	USECS_PER_MINUTE
 
 #define VIOLATION	"violation"
 #define GAP			"gap"

@@ -362,7 +362,9 @@ LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT r
-    FROM pg_class l, @extschema@.audit_relations(l.relnamespace::regnamespace::text::name) r
+    FROM pg_class l
+    JOIN pg_namespace n ON n.oid = l.relnamespace,
+    @extschema@.audit_relations(n.nspname) r
     JOIN pg_class c ON c.oid = r
     WHERE l.oid = log AND c.relkind IN ('r', 'p') AND c.relowner <> l.relowner
 $$;

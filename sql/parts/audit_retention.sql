@@ -620,6 +620,51 @@ $$;
 COMMENT ON FUNCTION audit_check_entries(regclass, bigint[], timestamptz[]) IS
 'What entries of an audit log on its removals, holds and retention say otherwise than what is recorded';
 
+-- Days of a period of which the rollups have something, and for which there is
+-- no partition and no tombstone
+CREATE FUNCTION audit_check_stray_counts(log regclass, since timestamptz, until timestamptz)
+RETURNS SETOF timestamptz
+LANGUAGE plpgsql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($query$
+        WITH ranges AS (
+            SELECT range_from, range_to FROM @extschema@.audit_partitions($1)
+            UNION ALL
+            SELECT range_from, range_to FROM %s
+            UNION ALL
+            SELECT '-infinity', $2
+            UNION ALL
+            SELECT $3, 'infinity'),
+        gaps AS MATERIALIZED (
+            SELECT low, high
+            FROM (SELECT range_from AS high,
+                         max(range_to) OVER (ORDER BY range_from, range_to
+                                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS low
+                  FROM ranges) AS r
+            WHERE low < high)
+        SELECT DISTINCT date_trunc('day', bucket)
+        FROM gaps, LATERAL (
+            (SELECT bucket FROM %s
+             WHERE dimension IN ('total', 'operation', 'entity_type', 'tenant')
+               AND grain IN ('quarter', 'day') AND bucket >= low AND bucket < high
+             LIMIT 100)
+            UNION ALL
+            (SELECT day::timestamptz FROM %s
+             WHERE day >= low::date AND day < high::date
+             LIMIT 100)) AS c
+        ORDER BY 1
+        $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'),
+        @extschema@.audit_table_name(log, 'fraiseql_audit_counts'),
+        @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days'))
+    USING log, since, until;
+END
+$$;
+COMMENT ON FUNCTION audit_check_stray_counts(regclass, timestamptz, timestamptz) IS
+'Days of a period of which the rollups of an audit log have counts, and there has been no partition';
+
 CREATE FUNCTION audit_close_partition(range_from timestamptz)
 RETURNS text
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'

@@ -151,7 +151,8 @@ COMMENT ON FUNCTION audit_is_native(pg_snapshot, bigint, oid) IS
 -- not have; NULL where they cannot answer, because there are none yet, they are
 -- another cluster's, or the reader may not see all rows.  Not visible in a
 -- snapshot are transactions that ran then and those from its xmax on.  BRIN on
--- xact finds them: the log's index has this very expression.
+-- xact finds them: the log's index has this very expression.  The time narrows
+-- down the partitions; it says nothing where the clock has been set back since.
 CREATE FUNCTION audit_tail_condition(
     log regclass,
     state_name text DEFAULT 'fraiseql_audit_rollup_state')
@@ -170,7 +171,8 @@ BEGIN
     END IF;
     EXECUTE format(
         $query$SELECT format('created_at >= %%L AND id > %%s AND ((xact::text)::bigint >= %%s OR (xact::text)::bigint = ANY (%%L))',
-                             tail_since, baseline_id, pg_snapshot_xmax(snapshot),
+                             CASE WHEN tail_since <= clock_timestamp() THEN tail_since
+                             ELSE clock_timestamp() - interval '1 day' END, baseline_id, pg_snapshot_xmax(snapshot),
                              ARRAY(SELECT x::text::bigint FROM pg_snapshot_xip(snapshot) x))
                FROM %s WHERE @extschema@.audit_is_native(snapshot, system_identifier, database_oid)$query$,
         state) INTO condition;

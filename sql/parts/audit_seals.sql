@@ -214,7 +214,8 @@ COMMENT ON FUNCTION audit_last_id(regclass) IS
 'An id up to which all rows of the audit log are committed';
 
 -- Without a lock: is there a row that is not sealed, or a heartbeat due?  The
--- newest are looked at first: where there are any, it is they.
+-- newest are looked at first: where there are any, it is they.  One is due where the
+-- clock has been set back, too, so that what follows is compared with that.
 CREATE FUNCTION audit_is_due(log regclass, heartbeat_after interval)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE
@@ -226,7 +227,8 @@ DECLARE
     tail text := @extschema@.audit_tail_condition(log);
     due boolean;
 BEGIN
-    EXECUTE format('SELECT %s OR refreshed_at < clock_timestamp() - $1 FROM %s',
+    EXECUTE format('SELECT %s OR refreshed_at < clock_timestamp() - $1
+                           OR refreshed_at > clock_timestamp() + interval ''1 minute'' FROM %s',
                    CASE WHEN tail IS NULL THEN 'true'
                    ELSE format('(SELECT true FROM %s WHERE %s ORDER BY created_at DESC, id DESC LIMIT 1) IS NOT NULL',
                                log, tail) END,
@@ -350,6 +352,7 @@ BEGIN
         UNION ALL
         SELECT 4, 'heartbeat', NULL, NULL, NULL
         WHERE at - state.refreshed_at >= heartbeat_after
+           OR state.refreshed_at > at + interval '1 minute'
         ORDER BY place, range_from
     LOOP
         CONTINUE WHEN part.kind = 'heartbeat' AND appended > 0;

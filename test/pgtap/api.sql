@@ -58,6 +58,7 @@ INSERT INTO audit_api VALUES
     ('audit_check_retention', NULL, NULL),
     ('audit_check_table', NULL, NULL),
     ('audit_check_thresholds', NULL, NULL),
+    ('audit_check_stray_counts', NULL, NULL),
     ('audit_check_tombstones', NULL, NULL),
     ('audit_check_window', NULL, NULL),
     ('audit_checkpoint', '', 'text'),

@@ -181,10 +181,10 @@ tamper('a partition is truncated',
 	"rows|3|today|-\nrows|4|today|-\nrows|5|today|-", qr/^violation: \S+: partition of seals 3 to 5 with 30 rows is missing/m);
 tamper('a partition is dropped',
 	"DROP TABLE fraiseql_audit.$yesterday",
-	'partition|2|-|-', qr/^violation: \S+: partition of seals 2 to 2 with 10 rows is missing, and no record says why/m);
+	"partition|2|-|-\nrollup|-|-|-", qr/^violation: \S+: partition of seals 2 to 2 with 10 rows is missing, and no record says why/m);
 tamper('a partition is detached',
 	"ALTER TABLE $log DETACH PARTITION fraiseql_audit.$yesterday; DROP TABLE fraiseql_audit.$yesterday",
-	'partition|2|-|-', qr/is missing, and no record says why/);
+	"partition|2|-|-\nrollup|-|-|-", qr/is missing, and no record says why/);
 tamper('personal columns are erased without a record',
 	"UPDATE $log SET user_id = NULL, details = NULL, personal_salt = NULL WHERE id = 25;
 	UPDATE fraiseql_audit.fraiseql_audit_actor_days SET user_id = NULL WHERE user_id = 'u25'",
@@ -193,6 +193,11 @@ tamper('rollups are edited',
 	"UPDATE fraiseql_audit.fraiseql_audit_counts SET n = n - 3, key = 'read'
 	WHERE dimension = 'operation' AND grain = 'day' AND key = 'update' AND bucket < date_trunc('day', now(), 'UTC')",
 	"rollup|-|yesterday|-\nrollup|-|yesterday|-", qr/rollup of operation read success has 7, rows are 0/);
+
+tamper('rollups have a day of which there has been no partition',
+	q(INSERT INTO fraiseql_audit.fraiseql_audit_counts VALUES ('operation', 'day', '2001-01-01 00:00+00', 'read', 'success', 7);
+	INSERT INTO fraiseql_audit.fraiseql_audit_actor_days VALUES ('2001-01-02', 'u1', 7, 0, 0), ('2101-01-02', 'u1', 7, 0, 0)),
+	join("\n", ('rollup|-|-|-') x 3), qr/^violation: 2001-01-01: .*there is no partition/m);
 
 # seals
 tamper('a seal is edited',
