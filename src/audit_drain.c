@@ -201,7 +201,7 @@ write_slot(const FobsRingSlot *slot)
 	if (slot->is_notice)
 	{
 		set_text(&operation, ARG_RESULT, fobs_audit_results[result]);
-		fobs_audit_append_late(caller, &operation);
+		fobs_audit_append_late(&operation);
 		return;
 	}
 	if (succeeded)

@@ -28,8 +28,8 @@
  * - Code of others that runs nevertheless while a door is open, as that of
  *	 event triggers, finds it closed.
  *
- * While the guard is off, what would be refused is done, and is an entry of the
- * log whatever becomes of the transaction (audit_ring.c).
+ * While the guard is off, what would be refused is done, and is an entry of
+ * the log whatever becomes of the transaction (audit_ring.c).
  *
  * A log is active in the database and cluster that the registry names:
  * create_audit_log() sets that, so that a dump can be restored.  A table that
@@ -814,9 +814,11 @@ check_subscription(Oid subscription)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		Form_pg_subscription_rel entry;
 		char	   *name;
 
-		name = guarded_name(((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid);
+		entry = (Form_pg_subscription_rel) GETSTRUCT(tuple);
+		name = guarded_name(entry->srrelid);
 		if (name != NULL)
 			refuse_rows(name);
 	}

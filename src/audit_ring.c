@@ -733,7 +733,9 @@ add_client_address(FobsPayload *payload)
 	}
 }
 
-/* A slot for a statement, with what is known of who sends it; NULL if none is */
+/*
+ * A slot for a statement, with what is known of who sends it; NULL if none is
+ */
 static FobsRingSlot *
 begin_statement(int64 queryid, const char *operation)
 {
