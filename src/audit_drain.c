@@ -150,7 +150,8 @@ complete_statement(Operation *operation, const FobsRingSlot *slot)
 			i == ARG_REQUEST_ID || i == ARG_APPLICATION_NAME)
 			*value = fobs_label_datum(TextDatumGetCString(*value));
 	}
-	complete_name(operation);
+	if (!slot->is_notice)
+		complete_name(operation);
 	set_text(operation, ARG_DB_ROLE, role != NULL ? role :
 			 psprintf("unknown (OID=%u)", slot->role));
 	if (operation->nulls[ARG_APPLICATION_NAME])

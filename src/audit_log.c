@@ -167,7 +167,7 @@ find_log(void)
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
-	check_owners(caller, oid);
+	check_owners(oid);
 	log_oid = oid;
 }
 
