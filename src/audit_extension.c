@@ -11,9 +11,9 @@
  * a member of.
  *
  * The registry (audit_guard.c) is a table, read as the heap that it is: no
- * rule, policy or index of it has a part in that.  Functions are found by their
- * exact signature, so that none that somebody else has put beside ours is taken
- * because it suits the call better.
+ * rule, policy or index of it has a part in that.  Functions are found by
+ * their exact signature, so that none that somebody else has put beside ours
+ * is taken because it suits the call better.
  *
  * That alone is not enough where SQL calls SQL: so the extension is not
  * installed into a schema in which somebody else could make functions

@@ -144,6 +144,7 @@ static Oid
 registered_schema(HeapTuple row, TupleDesc descriptor)
 {
 	Datum		values[REGISTRY_COLUMNS];
+	Name		schema;
 
 	for (int i = 0; i < REGISTRY_COLUMNS; i++)
 	{
@@ -157,8 +158,8 @@ registered_schema(HeapTuple row, TupleDesc descriptor)
 		GetSystemIdentifier() ||
 		DatumGetObjectId(values[REGISTRY_DATABASE_OID - 1]) != MyDatabaseId)
 		return InvalidOid;
-	return get_namespace_oid(NameStr(*DatumGetName(values[REGISTRY_SCHEMA_NAME - 1])),
-							 true);
+	schema = DatumGetName(values[REGISTRY_SCHEMA_NAME - 1]);
+	return get_namespace_oid(NameStr(*schema), true);
 }
 
 /*

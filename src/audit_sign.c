@@ -10,8 +10,8 @@
  * key and the Ed25519 signature.
  *
  * Only the audit worker signs: it alone loads the module that can, and reads
- * the key (fraiseql_obs_sign.c).  The log's tables it reads and writes with the
- * rights of their owner.
+ * the key (fraiseql_obs_sign.c).  The log's tables it reads and writes with
+ * the rights of their owner.
  *
  *-------------------------------------------------------------------------
  */

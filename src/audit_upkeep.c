@@ -35,10 +35,10 @@
  *
  * A session that is terminated while it detaches leaves what we leave.  The
  * statement passes the guard by a door, which is closed again whatever
- * happens.  It is executed with the rights of the log's owner (audit_process.c):
- * the check of foreign keys that refer to the log may call his casts.  That is
- * over before CONCURRENTLY commits for the first time; what comes after it calls
- * nothing of his.
+ * happens.  It is executed with the rights of the log's owner, see
+ * audit_process.c: the check of foreign keys that refer to the log may call
+ * his casts.  That is over before CONCURRENTLY commits for the first time;
+ * what comes after it calls nothing of his.
  *
  *-------------------------------------------------------------------------
  */
