@@ -153,6 +153,7 @@ find_log(void)
 {
 	static bool registered = false;
 	Relation	log;
+	Oid			function;
 	Oid			oid;
 
 	if (OidIsValid(log_oid))
@@ -162,8 +163,8 @@ find_log(void)
 		CacheRegisterRelcacheCallback(forget_log, (Datum) 0);
 		registered = true;
 	}
-	oid = DatumGetObjectId(OidFunctionCall0(fobs_extension_function("audit_log",
-																	0, NULL)));
+	function = fobs_extension_function("audit_log", 0, NULL);
+	oid = DatumGetObjectId(OidFunctionCall0(function));
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
