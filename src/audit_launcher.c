@@ -35,10 +35,10 @@
 
 #include "audit_databases.h"
 #include "audit_drain.h"
+#include "audit_process.h"
 #include "audit_worker.h"
 #include "compat.h"
 
-#define LIBRARY_NAME	"fraiseql_obs"
 #define RESTART_MS		5000
 #define RESTART_S		(RESTART_MS / 1000)
 
@@ -61,8 +61,6 @@ static struct
 	TimestampTz at;
 }			attempts[FOBS_MAX_AUDIT_DATABASES];
 
-static bool warned = false;
-
 /* Registers the launcher with the postmaster. */
 void
 fobs_audit_launcher_register(void)
@@ -74,7 +72,7 @@ fobs_audit_launcher_register(void)
 		BGWORKER_BACKEND_DATABASE_CONNECTION,
 		.bgw_start_time = BgWorkerStart_RecoveryFinished,
 		.bgw_restart_time = RESTART_S,
-		.bgw_library_name = LIBRARY_NAME,
+		.bgw_library_name = FOBS_LIBRARY_NAME,
 		.bgw_function_name = "fraiseql_obs_audit_launcher_main",
 	};
 
@@ -129,39 +127,18 @@ database_name(Oid database)
 static bool
 start_worker(Oid database)
 {
-	BackgroundWorker worker = {
-		.bgw_type = "fraiseql_obs audit worker",
-		.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_library_name = LIBRARY_NAME,
-		.bgw_function_name = "fraiseql_obs_audit_worker_main",
-		.bgw_main_arg = ObjectIdGetDatum(database),
-		.bgw_notify_pid = MyProcPid,
-	};
 	char	   *name = database_name(database);
-	MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
-	bool		registered;
 
 	if (name == NULL)
 	{
 		fobs_audit_databases_forget(database);
-		MemoryContextSwitchTo(outer);
 		return true;
 	}
-	snprintf(worker.bgw_name, BGW_MAXLEN, "fraiseql_obs audit worker (%s)",
-			 name);
+	started = fobs_audit_process_launch("fraiseql_obs audit worker",
+										"fraiseql_obs_audit_worker_main",
+										database, name);
 	pfree(name);
-	registered = RegisterDynamicBackgroundWorker(&worker, &started);
-	MemoryContextSwitchTo(outer);
-	if (!registered && !warned)
-		ereport(WARNING,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start an audit worker"),
-				 errhint("Increase \"max_worker_processes\".")));
-	warned = !registered;
-	return registered;
+	return started != NULL;
 }
 
 /* Has the worker that was started last come so far that the next one may? */

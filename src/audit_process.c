@@ -51,6 +51,46 @@ static bool leaving = false;
 static FobsSavedUser self;
 static bool as_owner = false;
 
+/*
+ * Launches a process of a type in a database, which has a name to show; its
+ * main function is in our library.  We are told when it begins and ends.
+ * Returns its handle, in TopMemoryContext, or NULL if there is no place for
+ * it, of which the server log is told once.
+ */
+BackgroundWorkerHandle *
+fobs_audit_process_launch(const char *type, const char *function,
+						  Oid database, const char *name)
+{
+	static bool warned = false;
+	BackgroundWorker worker = {
+		.bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION,
+		.bgw_start_time = BgWorkerStart_RecoveryFinished,
+		.bgw_restart_time = BGW_NEVER_RESTART,
+		.bgw_library_name = FOBS_LIBRARY_NAME,
+		.bgw_main_arg = ObjectIdGetDatum(database),
+		.bgw_notify_pid = MyProcPid,
+	};
+	MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
+	BackgroundWorkerHandle *handle = NULL;
+
+	strlcpy(worker.bgw_type, type, BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, function, BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "%s (%s)", type, name);
+	if (RegisterDynamicBackgroundWorker(&worker, &handle))
+		warned = false;
+	else if (!warned)
+	{
+		warned = true;
+		ereport(WARNING,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start process \"%s\"", worker.bgw_name),
+				 errhint("Increase \"max_worker_processes\".")));
+	}
+	MemoryContextSwitchTo(outer);
+	return handle;
+}
+
 /* SIGTERM: end, and do not wait for what is being executed. */
 static void
 handle_sigterm(SIGNAL_ARGS)

@@ -48,7 +48,6 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
-#include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
@@ -69,8 +68,6 @@
 #include "audit_query.h"
 #include "audit_upkeep.h"
 #include "compat.h"
-
-#define LIBRARY_NAME	"fraiseql_obs"
 
 /* How long one partition may keep others from being made */
 #define PATIENCE_MS		(60 * 60 * 1000)
@@ -114,30 +111,13 @@ void
 fobs_audit_upkeep_start(Oid database, const char *name)
 {
 	static bool registered = false;
-	BackgroundWorker worker = {
-		.bgw_type = "fraiseql_obs audit upkeep",
-		.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION,
-		.bgw_start_time = BgWorkerStart_RecoveryFinished,
-		.bgw_restart_time = BGW_NEVER_RESTART,
-		.bgw_library_name = LIBRARY_NAME,
-		.bgw_function_name = "fraiseql_obs_audit_upkeep_main",
-		.bgw_main_arg = ObjectIdGetDatum(database),
-		.bgw_notify_pid = MyProcPid,
-	};
-	MemoryContext outer = MemoryContextSwitchTo(TopMemoryContext);
 
 	if (!registered)
 		before_shmem_exit(end_at_exit, (Datum) 0);
 	registered = true;
-	snprintf(worker.bgw_name, BGW_MAXLEN, "fraiseql_obs audit upkeep (%s)",
-			 name);
-	if (!RegisterDynamicBackgroundWorker(&worker, &started))
-		ereport(WARNING,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("could not start a worker for the upkeep of the audit log"),
-				 errhint("Increase \"max_worker_processes\".")));
-	MemoryContextSwitchTo(outer);
+	started = fobs_audit_process_launch("fraiseql_obs audit upkeep",
+										"fraiseql_obs_audit_upkeep_main",
+										database, name);
 }
 
 /* Has it been started, and not ended?  Its end sets the worker's latch. */

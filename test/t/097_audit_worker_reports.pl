@@ -63,7 +63,7 @@ is(query(q(SELECT value FROM fraiseql_obs.metrics() WHERE name = 'fraiseql_obs_a
 # no process to be had
 $node->append_conf('postgresql.conf', 'max_worker_processes = 3');
 $node->restart;
-ok($node->wait_for_log(qr/WARNING:  could not start a worker for the upkeep of the audit log\n.*HINT:  Increase "max_worker_processes"\./),
+ok($node->wait_for_log(qr/WARNING:  could not start process "fraiseql_obs audit upkeep \(app\)"\n.*HINT:  Increase "max_worker_processes"\./),
 	'no room for the process');
 
 $node->stop;
