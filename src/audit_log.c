@@ -328,8 +328,8 @@ check_numbers(const Operation *operation)
 }
 
 /*
- * Is it an operation by whose entries verification knows what was removed, kept
- * and erased?
+ * Is it an operation by whose entries verification knows what was removed,
+ * kept and erased?
  */
 bool
 fobs_audit_is_record(const char *operation, size_t length)
