@@ -28,8 +28,8 @@
  * - Code of others that runs nevertheless while a door is open, as that of
  *	 event triggers, finds it closed.
  *
- * While the guard is off, what would be refused is done, and is an entry of the
- * log whatever becomes of the transaction (audit_ring.c).
+ * While the guard is off, what would be refused is done, and is an entry of
+ * the log whatever becomes of the transaction (audit_ring.c).
  *
  * A log is active in the database and cluster that the registry names:
  * create_audit_log() sets that, so that a dump can be restored.  Each process
@@ -471,6 +471,7 @@ check_renaming(const RenameStmt *statement)
 static void
 check_membership(const AlterExtensionContentsStmt *statement)
 {
+	List	   *name;
 	char	   *schema;
 
 	if (strcmp(statement->extname, EXTENSION_NAME) == 0)
@@ -483,8 +484,8 @@ check_membership(const AlterExtensionContentsStmt *statement)
 	{
 		case OBJECT_TABLE:
 		case OBJECT_SEQUENCE:
-			refuse_change_of(makeRangeVarFromNameList(castNode(List,
-															   statement->object)));
+			name = castNode(List, statement->object);
+			refuse_change_of(makeRangeVarFromNameList(name));
 			break;
 		case OBJECT_SCHEMA:
 			schema = strVal(statement->object);
@@ -777,9 +778,11 @@ check_subscription(Oid subscription)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		Form_pg_subscription_rel row;
 		char	   *name;
 
-		name = guarded_name(((Form_pg_subscription_rel) GETSTRUCT(tuple))->srrelid);
+		row = (Form_pg_subscription_rel) GETSTRUCT(tuple);
+		name = guarded_name(row->srrelid);
 		if (name != NULL)
 			refuse_rows(name);
 	}
@@ -787,11 +790,13 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
-/* Refuses what drops, truncates or moves away what is guarded, or adds to it. */
+/* Refuses what drops, truncates, moves away or adds to what is guarded. */
 static void
 check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			 void *arg)
 {
+	Oid			parent;
+
 	switch (class)
 	{
 		case NamespaceRelationId:
@@ -805,7 +810,10 @@ check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			/* of a child, with its parent */
 			refuse_change_of_relation(object);
 			if (access == OAT_POST_ALTER)
-				refuse_change_of_relation(((ObjectAccessPostAlter *) arg)->auxiliary_id);
+			{
+				parent = ((ObjectAccessPostAlter *) arg)->auxiliary_id;
+				refuse_change_of_relation(parent);
+			}
 			break;
 		case TriggerRelationId:
 		case PolicyRelationId:
