@@ -511,8 +511,8 @@ check_renaming(const RenameStmt *statement)
 static void
 check_membership(const AlterExtensionContentsStmt *statement)
 {
-	char	   *schema;
 	List	   *name;
+	char	   *schema;
 
 	if (strcmp(statement->extname, EXTENSION_NAME) == 0)
 	{
@@ -814,11 +814,11 @@ check_subscription(Oid subscription)
 							  &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Form_pg_subscription_rel entry;
+		Form_pg_subscription_rel row;
 		char	   *name;
 
-		entry = (Form_pg_subscription_rel) GETSTRUCT(tuple);
-		name = guarded_name(entry->srrelid);
+		row = (Form_pg_subscription_rel) GETSTRUCT(tuple);
+		name = guarded_name(row->srrelid);
 		if (name != NULL)
 			refuse_rows(name);
 	}
@@ -826,20 +826,13 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
-/* The parent of the child whose inheritance is altered */
-static Oid
-parent_of(const ObjectAccessPostAlter *alter)
-{
-	return alter->auxiliary_id;
-}
-
-/*
- * Refuses what drops, truncates or moves away what is guarded, or adds to it.
- */
+/* Refuses what drops, truncates, moves away or adds to what is guarded. */
 static void
 check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			 void *arg)
 {
+	Oid			parent;
+
 	switch (class)
 	{
 		case NamespaceRelationId:
@@ -853,7 +846,10 @@ check_object(ObjectAccessType access, Oid class, Oid object, int column,
 			/* of a child, with its parent */
 			refuse_change_of_relation(object);
 			if (access == OAT_POST_ALTER)
-				refuse_change_of_relation(parent_of(arg));
+			{
+				parent = ((ObjectAccessPostAlter *) arg)->auxiliary_id;
+				refuse_change_of_relation(parent);
+			}
 			break;
 		case TriggerRelationId:
 		case PolicyRelationId:

@@ -733,9 +733,7 @@ add_client_address(FobsPayload *payload)
 	}
 }
 
-/*
- * A slot for a statement, with what is known of who sends it; NULL if none is
- */
+/* A slot for a statement, with what is known of who sends it, or NULL */
 static FobsRingSlot *
 begin_statement(int64 queryid, const char *operation)
 {
