@@ -99,6 +99,9 @@
 #define REGISTRY_DATABASE_OID		3
 #define REGISTRY_COLUMNS			3
 
+/* How often a session is told of that changes a table while the guard is off */
+#define NOTICE_S		60
+
 /* Relations that are remembered as not guarded; a power of two */
 #define KNOWN			64
 
@@ -311,23 +314,27 @@ guards(int door)
 }
 
 /*
- * While the guard is off all of it passes, but not without a trace: once in a
- * transaction, whatever becomes of that, it is an entry.  What is done may be
- * to drop the table, so nothing is written here.
+ * While the guard is off all of it passes, but not without a trace: whatever
+ * becomes of the transaction, it is an entry.  Once in a transaction, and for
+ * the same table once in NOTICE_S, lest who loads rows by hand fills the ring.
+ * What is done may be to drop the table, so nothing is written here.
  */
 static bool
 passes(const char *name)
 {
-	static TimestampTz noted = 0;
-	TimestampTz transaction = GetCurrentTransactionStartTimestamp();
+	static TimestampTz noted_at = 0;
+	static NameData noted;
+	TimestampTz at = GetCurrentTransactionStartTimestamp();
 
 	if (fobs_audit_guard)
 		return false;
-	if (noted != transaction && !RecoveryInProgress())
-	{
-		noted = transaction;
-		fobs_audit_ring_add_notice("audit.guard_off", "audit_table", name);
-	}
+	if (at == noted_at || RecoveryInProgress() ||
+		(strcmp(NameStr(noted), name) == 0 &&
+		 at < noted_at + NOTICE_S * USECS_PER_SEC))
+		return true;
+	noted_at = at;
+	namestrcpy(&noted, name);
+	fobs_audit_ring_add_notice("audit.guard_off", "audit_table", name);
 	return true;
 }
 

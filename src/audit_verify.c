@@ -726,14 +726,14 @@ make_array(Datum *values, int n, Oid type)
 										   TYPALIGN_DOUBLE));
 }
 
-/* A query of a function of ours on the log */
+/* A query of a function of ours, whose first argument is the log */
 static void
 query_function(AuditQuery *query, Verifier *verifier, const char *name,
-			   const char *arguments)
+			   const char *rest)
 {
-	query->text = psprintf("SELECT * FROM %s(%s)",
+	query->text = psprintf("SELECT * FROM %s%s",
 						   quote_qualified_identifier(verifier->functions,
-													  name), arguments);
+													  name), rest);
 	fobs_audit_add_arg(query, REGCLASSOID, ObjectIdGetDatum(verifier->log));
 }
 
@@ -762,7 +762,7 @@ compare_erased(Part *part)
 	if (part->n_erased == 0)
 		return;
 	query_function(&query, part->verifier, "audit_check_erasures",
-				   "$1, $2, $3, $4");
+				   "($1, $2, $3, $4)");
 	fobs_audit_add_arg(&query, INT8ARRAYOID,
 					   make_array(part->erased, part->n_erased, INT8OID));
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
@@ -864,7 +864,7 @@ verify_partitions(Verifier *verifier)
 	};
 
 	query_function(&query, verifier, "audit_partitions",
-				   "$1) ORDER BY (range_from");
+				   "($1) ORDER BY range_from");
 	fobs_audit_run_query(&query);
 	/* tables that are closed and detached, and not yet dropped */
 	query.text = psprintf("SELECT partition, range_from, range_to FROM %s($1) "
@@ -950,7 +950,7 @@ check_tombstones(Verifier *verifier)
 	AuditQuery	query = {.row = report_tombstone,.arg = verifier};
 
 	query_function(&query, verifier, "audit_check_tombstones",
-				   "$1, $2, $3) ORDER BY (range_from");
+				   "($1, $2, $3) ORDER BY range_from");
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
 					   TimestampTzGetDatum(verifier->from));
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
@@ -967,7 +967,8 @@ check_entries(Verifier *verifier)
 	if (!TIMESTAMP_IS_NOBEGIN(verifier->from) ||
 		!TIMESTAMP_IS_NOEND(verifier->until))
 		return;
-	query_function(&query, verifier, "audit_check_entries", "$1, $2, $3");
+	query_function(&query, verifier, "audit_check_entries",
+				   "($1, $2, $3)");
 	fobs_audit_add_arg(&query, INT8ARRAYOID,
 					   make_array(verifier->entry_ids, verifier->n_entry_ids,
 								  INT8OID));
@@ -1026,7 +1027,8 @@ check_stray_counts(Verifier *verifier)
 		.row = report_stray_count,.arg = verifier,.required = FIRST_COLUMNS(1)
 	};
 
-	query_function(&query, verifier, "audit_check_stray_counts", "$1, $2, $3");
+	query_function(&query, verifier, "audit_check_stray_counts",
+				   "($1, $2, $3)");
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,
 					   TimestampTzGetDatum(verifier->from));
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID,

@@ -703,6 +703,8 @@ BEGIN
             DETAIL = format('It has rows of the last %s, the retention.', retention);
     END IF;
 
+    -- holds first, as who erases does, or one would wait for the other
+    PERFORM @extschema@.audit_lock_holds(log);
     -- whoever has written to it has ended his transaction
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', part.partition);
     PERFORM @extschema@.audit_verify_partition(
@@ -711,7 +713,6 @@ BEGIN
     results := @extschema@.audit_check_partition(
         log, part.partition, part.range_from, part.range_to);
 
-    PERFORM @extschema@.audit_lock_holds(log);
     hold := @extschema@.audit_hold_on(log, part.range_from, part.range_to);
     IF hold IS NOT NULL THEN
         RAISE object_in_use USING
@@ -936,6 +937,14 @@ DECLARE
     at timestamptz;
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
+
+    -- Before anything else is locked, as who erases does it: or one would wait
+    -- for the other.  An erasure that takes long is waited for the next time.
+    steps := steps || @extschema@.audit_try(
+        'hold', NULL, format('SELECT @extschema@.audit_lock_holds(%L)', log), 5);
+    IF steps->-1 ? 'message' THEN
+        RETURN jsonb_build_object('retention', retention, 'failed', steps, 'held', '[]'::jsonb);
+    END IF;
 
     -- what was left half done
     FOR part IN SELECT inhrelid::regclass AS partition, relname AS name

@@ -44,6 +44,7 @@ is(left("BEGIN; DELETE FROM $log; DROP TABLE fraiseql_audit.fraiseql_audit_holds
 	'one entry of a transaction, though it is rolled back');
 is(left("DELETE FROM $log WHERE operation = 'none'; BEGIN; TRUNCATE fraiseql_audit.fraiseql_audit_seals; SELECT 1/0; COMMIT"),
 	'dba success fraiseql_audit_log: -, dba success fraiseql_audit_seals: -', 'two of two, though one fails');
+is(left("UPDATE $log SET user_id = 'bob' WHERE operation = 'none'; " x 3), 'dba success fraiseql_audit_log: -', 'one of a session that repeats itself');
 is(left("COPY fraiseql_audit.fraiseql_audit_holds (reason) FROM '/dev/null'"), 'dba success fraiseql_audit_holds: -', 'COPY');
 is(left("ALTER TABLE $log DISABLE ROW LEVEL SECURITY"), 'dba success fraiseql_audit_log: -', 'ALTER TABLE');
 is(left('CREATE TABLE child () INHERITS (fraiseql_audit.fraiseql_audit_holds)'), 'dba success fraiseql_audit_holds: -', 'a child');
