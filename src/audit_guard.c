@@ -322,15 +322,18 @@ guards(int door)
 static bool
 passes(const char *name)
 {
+	static TimestampTz passed_at = 0;
 	static TimestampTz noted_at = 0;
 	static NameData noted;
 	TimestampTz at = GetCurrentTransactionStartTimestamp();
 
 	if (fobs_audit_guard)
 		return false;
-	if (at == noted_at || RecoveryInProgress() ||
-		(strcmp(NameStr(noted), name) == 0 &&
-		 at < noted_at + NOTICE_S * USECS_PER_SEC))
+	if (at == passed_at || RecoveryInProgress())
+		return true;
+	passed_at = at;
+	if (strcmp(NameStr(noted), name) == 0 &&
+		at < noted_at + NOTICE_S * USECS_PER_SEC)
 		return true;
 	noted_at = at;
 	namestrcpy(&noted, name);

@@ -361,12 +361,17 @@ RETURNS SETOF regclass
 LANGUAGE sql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT r
-    FROM pg_class l
-    JOIN pg_namespace n ON n.oid = l.relnamespace,
-    @extschema@.audit_relations(n.nspname) r
-    JOIN pg_class c ON c.oid = r
-    WHERE l.oid = log AND c.relkind IN ('r', 'p') AND c.relowner <> l.relowner
+    SELECT c.oid::regclass
+    FROM pg_class l, pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+    WHERE l.oid = log AND i.inhparent = log AND c.relowner <> l.relowner
+    UNION ALL
+    SELECT c.oid::regclass
+    FROM pg_class l JOIN pg_class c USING (relnamespace)
+    WHERE l.oid = log AND c.relkind = 'r' AND c.relowner <> l.relowner
+      AND c.relname IN ('fraiseql_audit_settings', 'fraiseql_audit_counts', 'fraiseql_audit_actor_days',
+                        'fraiseql_audit_rollup_state', 'fraiseql_audit_seals', 'fraiseql_audit_checkpoints',
+                        'fraiseql_audit_partitions', 'fraiseql_audit_holds', 'fraiseql_audit_erasures',
+                        'fraiseql_audit_collapsed', 'fraiseql_audit_actor_operations', 'fraiseql_audit_actor_state')
 $$;
 COMMENT ON FUNCTION audit_foreign_tables(regclass) IS
 'The tables of an audit log that do not belong to its owner';
@@ -405,8 +410,9 @@ $$;
 COMMENT ON FUNCTION audit_check_owners(regclass) IS
 'Raises an error if the owner of an audit log cannot keep it';
 
--- Gives all of a log to the owner of its table, with the caller's rights: the
--- views, too, of whom a table belongs to.
+-- Gives all of a log to the owner of its table, with the caller's rights: its
+-- partitions, what belongs to whom its settings do, who was the owner, and views
+-- of these.  Another one may have made what the log has not had yet.
 CREATE FUNCTION audit_unite_owners(log regclass)
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
@@ -414,14 +420,20 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     class pg_class;
+    settings_owner oid;
     owners oid[];
     relation record;
 BEGIN
     SELECT * INTO class FROM pg_class WHERE oid = log;
+    SELECT relowner INTO settings_owner FROM pg_class
+    WHERE relnamespace = class.relnamespace AND relname = 'fraiseql_audit_settings' AND relkind = 'r';
     SELECT array_agg(relowner) INTO owners
-    FROM @extschema@.audit_foreign_tables(log) t JOIN pg_class c ON c.oid = t;
+    FROM @extschema@.audit_foreign_tables(log) t JOIN pg_class c ON c.oid = t
+    WHERE relispartition OR relowner = settings_owner;
     FOR relation IN
-        SELECT t AS name, 'TABLE' AS kind FROM @extschema@.audit_foreign_tables(log) t
+        SELECT t AS name, 'TABLE' AS kind
+        FROM @extschema@.audit_foreign_tables(log) t JOIN pg_class c ON c.oid = t
+        WHERE relispartition OR relowner = settings_owner
         UNION ALL
         SELECT oid::regclass, 'VIEW' FROM pg_class
         WHERE relnamespace = class.relnamespace AND relkind = 'v' AND relowner = ANY (owners)

@@ -938,8 +938,17 @@ DECLARE
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
 
+    EXECUTE format('UPDATE %s SET partition_unit = $1 WHERE partition_unit <> $1',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    USING @extschema@.audit_partition_unit(retention);
+    FOR at IN SELECT t FROM @extschema@.audit_partitions_ahead(log) t
+              WHERE @extschema@.audit_partition_end(log, t) IS NULL LOOP
+        steps := steps || @extschema@.audit_try('make', at::date::text,
+            format('SELECT @extschema@.audit_ensure_partition(%L)', at));
+    END LOOP;
+
     -- Before anything else is locked, as who erases does it: or one would wait
-    -- for the other.  An erasure that takes long is waited for the next time.
+    -- for the other.  If that takes long, the rest is left for the next time.
     steps := steps || @extschema@.audit_try(
         'hold', NULL, format('SELECT @extschema@.audit_lock_holds(%L)', log), 5);
     IF steps->-1 ? 'message' THEN
@@ -969,14 +978,6 @@ BEGIN
     steps := steps || @extschema@.audit_try(
         'note', NULL, format('SELECT @extschema@.audit_note_actors(%L)', log));
 
-    EXECUTE format('UPDATE %s SET partition_unit = $1 WHERE partition_unit <> $1',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    USING @extschema@.audit_partition_unit(retention);
-    FOR at IN SELECT t FROM @extschema@.audit_partitions_ahead(log) t
-              WHERE @extschema@.audit_partition_end(log, t) IS NULL LOOP
-        steps := steps || @extschema@.audit_try('make', at::date::text,
-            format('SELECT @extschema@.audit_ensure_partition(%L)', at));
-    END LOOP;
     steps := steps || @extschema@.audit_try(
         'index', NULL, 'SELECT @extschema@.audit_do_index_audit_partitions()');
 
