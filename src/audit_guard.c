@@ -712,6 +712,16 @@ refuse_change_of_relation(Oid relid)
 		refuse_change(name);
 }
 
+/* Is it not yet known by its name, or by another one? */
+static bool
+has_new_name(Oid relid, Form_pg_class class)
+{
+	char	   *known = get_rel_name(relid);
+
+	return known == NULL || strcmp(known, NameStr(class->relname)) != 0 ||
+		get_rel_namespace(relid) != class->relnamespace;
+}
+
 /* A relation that has got a name that only ours have, or another schema */
 static void
 check_new_name(Oid relid)
@@ -727,7 +737,7 @@ check_new_name(Oid relid)
 		class->relkind != RELKIND_INDEX &&
 		class->relkind != RELKIND_PARTITIONED_INDEX &&
 		has_prefix(NameStr(class->relname), TABLE_PREFIX) &&
-		guarded_name(relid) == NULL && !passes(NameStr(class->relname)))
+		has_new_name(relid, class) && guarded_name(relid) == NULL && !passes(NameStr(class->relname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot make \"%s\"", NameStr(class->relname)),

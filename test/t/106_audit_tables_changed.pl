@@ -47,7 +47,7 @@ my @columns = map { [ split /\|/ ] } split /\n/, query(q(
 	SELECT c.oid::regclass, attname, atttypid::regtype, attnotnull
 	FROM pg_class c JOIN pg_attribute ON attrelid = c.oid
 	WHERE relnamespace = 'fraiseql_audit'::regnamespace AND relkind = 'r' AND NOT relispartition
-		AND attnum > 0 AND NOT attisdropped AND relname !~ '_(settings|holds|sources?)$'
+		AND attnum > 0 AND NOT attisdropped AND relname !~ '_(settings|holds|sources?|actor_operations|actor_state)$'
 		AND attname NOT IN ('singleton', 'note', 'made_at', 'removed_by')
 		AND (relname !~ 'state' OR attname IN ('seals', 'last_hash', 'origin', 'system_identifier', 'database_oid', 'tree'))
 	ORDER BY 1, attnum));
