@@ -737,7 +737,8 @@ check_new_name(Oid relid)
 		class->relkind != RELKIND_INDEX &&
 		class->relkind != RELKIND_PARTITIONED_INDEX &&
 		has_prefix(NameStr(class->relname), TABLE_PREFIX) &&
-		has_new_name(relid, class) && guarded_name(relid) == NULL && !passes(NameStr(class->relname)))
+		has_new_name(relid, class) && guarded_name(relid) == NULL &&
+		!passes(NameStr(class->relname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot make \"%s\"", NameStr(class->relname)),
