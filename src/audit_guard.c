@@ -99,7 +99,7 @@
 #define REGISTRY_DATABASE_OID		3
 #define REGISTRY_COLUMNS			3
 
-/* How often a session is told of that changes a table while the guard is off */
+/* How often it is told that a session changes a table with the guard off */
 #define NOTICE_S		60
 
 /* Relations that are remembered as not guarded; a power of two */
