@@ -218,7 +218,9 @@ static Count *
 find_hashed_count(AuditCounts *counts, const CountKey *key, uint32 key_hash)
 {
 	bool		found;
-	CountEntry *entry = counts_insert_hash(counts->hash, key, key_hash, &found);
+	CountEntry *entry;
+
+	entry = counts_insert_hash(counts->hash, key, key_hash, &found);
 
 	if (!found)
 	{
