@@ -117,6 +117,7 @@ BEGIN
         @extschema@.audit_note_actors, @extschema@.audit_note_rows,
         @extschema@.audit_renote_actors,
         @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
+        @extschema@.audit_shown_partitions(regclass),
         @extschema@.audit_is_due, @extschema@.audit_seal_rows,
         @extschema@.audit_append_seal, @extschema@.audit_seal,
         @extschema@.audit_seal_hash, @extschema@.audit_tree_append,

@@ -226,6 +226,7 @@ RETURNS TABLE (name name, range_from timestamptz, range_to timestamptz,
                n bigint, state text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
@@ -507,7 +508,7 @@ BEGIN
     RETURN QUERY EXECUTE format($query$
         WITH tombstones AS MATERIALIZED (
             SELECT * FROM %1$s WHERE range_to > $2 AND range_from < $3),
-        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1))
+        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_shown_partitions($1))
         SELECT range_from, 'a partition was removed before any retention allows it'
         FROM tombstones
         WHERE removed_at < range_to + interval '1 day'
@@ -549,6 +550,7 @@ CREATE FUNCTION audit_check_entries(log regclass, ids bigint[], times timestampt
 RETURNS TABLE (at timestamptz, message text)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 BEGIN
     RETURN QUERY EXECUTE format($query$
@@ -676,6 +678,7 @@ CREATE FUNCTION audit_do_audit_close_partition(range_from timestamptz)
 RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 SET lock_timeout = '200ms'
 AS $$
 DECLARE

@@ -195,6 +195,7 @@ INSERT INTO audit_api VALUES
     ('audit_seal_rows', NULL, NULL),
     ('audit_search', NULL, NULL),
     ('audit_sign_checkpoint', NULL, NULL),
+    ('audit_shown_partitions', NULL, NULL),
     ('audit_snapshot', NULL, NULL),
     ('audit_source_of', NULL, NULL),
     ('audit_source_table', NULL, NULL),
