@@ -11,9 +11,7 @@
  * A row adds to four counts: of its operation by quarter of an hour, of its
  * entity type and its tenant by day, each by result, and of its user by day.
  * The other two, all operations by quarter and each by day, are sums of the
- * first and made at the end.  The first three are counted together, as rows of
- * the same operation, type, tenant and result, of which there are few in a
- * quarter, and are taken apart when there are FINE_COUNTS of them.
+ * first and made at the end.
  *
  * The hash of counts (rollup_root of a seal) is SHA-256 of their encodings in
  * bytewise order, which depends on no collation.
@@ -48,8 +46,8 @@
 #define COUNTS_NOT_NULL		0x37	/* all but the key */
 #define ACTOR_DAYS_NOT_NULL	0x1d	/* all but the user */
 
-/* As many as the processor's cache holds */
-#define FINE_COUNTS		4096
+/* Those that each row is counted in */
+#define N_ROW_SETS		4
 
 typedef enum CountSet
 {
@@ -126,26 +124,26 @@ struct AuditCounts
 {
 	MemoryContext context;
 	counts_hash *hash;
-	counts_hash *fine;			/* not taken apart yet */
-	StringInfoData scratch;		/* bytes of the key that is looked up */
+	StringInfoData scratch;		/* bytes of keys that are looked up */
 
 	/* the counts of the next row */
-	CountKey	fine_key;
-	CountKey	actor_key;
-	uint32		fine_hash;
-	uint32		actor_hash;
+	CountKey	row_keys[N_ROW_SETS];
+	uint32		row_hashes[N_ROW_SETS];
 };
 
-/* What the bytes of a fine count's key begin with; its texts follow */
-typedef struct FineKey
+/* What a row adds to: which column counts, and by which time; actors last */
+static const struct
 {
-	uint32		lengths[4];		/* NULL_LENGTH: null */
-} FineKey;
+	CountSet	set;
+	AuditColumn column;
+	int64		unit;
+}			row_sets[N_ROW_SETS] =
 
-#define NULL_LENGTH PG_UINT32_MAX
-
-static const AuditColumn fine_columns[4] = {
-	AUDIT_RESULT, AUDIT_OPERATION, AUDIT_ENTITY_TYPE, AUDIT_TENANT_ID
+{
+	{OPERATION_BY_QUARTER, AUDIT_OPERATION, USECS_PER_QUARTER},
+	{ENTITY_TYPE_BY_DAY, AUDIT_ENTITY_TYPE, USECS_PER_DAY},
+	{TENANT_BY_DAY, AUDIT_TENANT_ID, USECS_PER_DAY},
+	{ACTOR_BY_DAY, AUDIT_USER_ID, USECS_PER_DAY},
 };
 
 /* The bytes that a count is hashed as */
@@ -186,7 +184,6 @@ fobs_counts_create(void)
 
 	counts->context = context;
 	counts->hash = counts_create(context, 1024, NULL);
-	counts->fine = counts_create(context, FINE_COUNTS, NULL);
 	initStringInfo(&counts->scratch);
 	MemoryContextSwitchTo(before);
 	return counts;
@@ -218,11 +215,12 @@ start_of(TimestampTz time, int64 unit)
 
 /* The count of a key, 0 if it is new; the key's bytes are copied then. */
 static Count *
-find_hashed_count(AuditCounts *counts, counts_hash * hash, const CountKey *key,
-				  uint32 key_hash)
+find_hashed_count(AuditCounts *counts, const CountKey *key, uint32 key_hash)
 {
 	bool		found;
-	CountEntry *entry = counts_insert_hash(hash, key, key_hash, &found);
+	CountEntry *entry;
+
+	entry = counts_insert_hash(counts->hash, key, key_hash, &found);
 
 	if (!found)
 	{
@@ -241,9 +239,9 @@ find_hashed_count(AuditCounts *counts, counts_hash * hash, const CountKey *key,
 }
 
 static Count *
-find_count(AuditCounts *counts, counts_hash * hash, const CountKey *key)
+find_count(AuditCounts *counts, const CountKey *key)
 {
-	return find_hashed_count(counts, hash, key, hash_key(key));
+	return find_hashed_count(counts, key, hash_key(key));
 }
 
 static inline struct varlena *
@@ -281,7 +279,7 @@ find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
 		append_bytes(&counts->scratch, text, text_length);
 	key.bytes = counts->scratch.data;
 	key.length = counts->scratch.len;
-	return find_count(counts, counts->hash, &key);
+	return find_count(counts, &key);
 }
 
 /* The key of a user's count by day */
@@ -298,84 +296,6 @@ actor_key(TimestampTz day, Datum user, bool null)
 	return key;
 }
 
-/* Adds a fine count to those that it is a part of. */
-static void
-add_fine_count(AuditCounts *counts, const Count *fine)
-{
-	static const struct
-	{
-		CountSet	set;
-		int			text;
-	}			parts[] = {
-		{OPERATION_BY_QUARTER, 1}, {ENTITY_TYPE_BY_DAY, 2}, {TENANT_BY_DAY, 3}
-	};
-	FineKey		fine_key;
-	const char *texts[4];
-
-	memcpy(&fine_key, fine->key.bytes, sizeof(fine_key));
-	texts[0] = fine->key.bytes + sizeof(fine_key);
-	for (int i = 1; i < 4; i++)
-		texts[i] = texts[i - 1] + (fine_key.lengths[i - 1] == NULL_LENGTH ? 0 :
-								   fine_key.lengths[i - 1]);
-	for (int i = 0; i < lengthof(parts); i++)
-	{
-		int			text = parts[i].text;
-		TimestampTz bucket = parts[i].set == OPERATION_BY_QUARTER ?
-		fine->key.bucket : start_of(fine->key.bucket, USECS_PER_DAY);
-
-		find_text_count(counts, parts[i].set, bucket,
-						texts[0], fine_key.lengths[0],
-						texts[text], fine_key.lengths[text],
-						fine_key.lengths[text] == NULL_LENGTH)->n += fine->n;
-	}
-}
-
-/* Takes the fine counts apart. */
-static void
-take_apart(AuditCounts *counts)
-{
-	counts_iterator iterator;
-	CountEntry *entry;
-
-	counts_start_iterate(counts->fine, &iterator);
-	while ((entry = counts_iterate(counts->fine, &iterator)) != NULL)
-	{
-		Count	   *fine = (Count *) entry->key;
-
-		add_fine_count(counts, fine);
-		pfree(fine);
-	}
-	counts_reset(counts->fine);
-}
-
-/* The key of a row's fine count, which is in the scratch buffer */
-static CountKey
-fine_key(AuditCounts *counts, const AuditRow *row, TimestampTz quarter)
-{
-	CountKey	key = {.bucket = quarter};
-	FineKey		fine_key = {{0}};
-
-	resetStringInfo(&counts->scratch);
-	append_bytes(&counts->scratch, &fine_key, sizeof(fine_key));
-	for (int i = 0; i < 4; i++)
-	{
-		AuditColumn column = fine_columns[i];
-		struct varlena *bytes;
-
-		fine_key.lengths[i] = NULL_LENGTH;
-		if (row->nulls[column])
-			continue;
-		bytes = unpacked(row->values[column]);
-		fine_key.lengths[i] = VARSIZE_ANY_EXHDR(bytes);
-		append_bytes(&counts->scratch, VARDATA_ANY(bytes),
-					 fine_key.lengths[i]);
-	}
-	memcpy(counts->scratch.data, &fine_key, sizeof(fine_key));
-	key.bytes = counts->scratch.data;
-	key.length = counts->scratch.len;
-	return key;
-}
-
 /* Has the processor bring the entry of a hash. */
 static inline void
 prefetch(const counts_hash * hash, uint32 key_hash)
@@ -383,6 +303,31 @@ prefetch(const counts_hash * hash, uint32 key_hash)
 #ifdef __GNUC__
 	__builtin_prefetch(&hash->data[key_hash & hash->sizemask]);
 #endif
+}
+
+static inline void
+append_text(StringInfo buffer, Datum text)
+{
+	struct varlena *bytes = unpacked(text);
+
+	append_bytes(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+}
+
+/* At most so many bytes the keys of a row have. */
+static Size
+row_key_bytes(const AuditRow *row)
+{
+	Size		bytes = (N_ROW_SETS - 1) *
+	VARSIZE_ANY_EXHDR(unpacked(row->values[AUDIT_RESULT]));
+
+	for (int i = 0; i < N_ROW_SETS; i++)
+	{
+		AuditColumn column = row_sets[i].column;
+
+		if (!row->nulls[column])
+			bytes += VARSIZE_ANY_EXHDR(unpacked(row->values[column]));
+	}
+	return bytes + 1;
 }
 
 /*
@@ -393,17 +338,33 @@ void
 fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
 {
 	TimestampTz at = DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
+	struct varlena *result = unpacked(row->values[AUDIT_RESULT]);
 
-	if (counts->fine->members >= FINE_COUNTS)
-		take_apart(counts);
-	counts->fine_key = fine_key(counts, row, start_of(at, USECS_PER_QUARTER));
-	counts->fine_hash = hash_key(&counts->fine_key);
-	prefetch(counts->fine, counts->fine_hash);
-	counts->actor_key = actor_key(start_of(at, USECS_PER_DAY),
-								  row->values[AUDIT_USER_ID],
-								  row->nulls[AUDIT_USER_ID]);
-	counts->actor_hash = hash_key(&counts->actor_key);
-	prefetch(counts->hash, counts->actor_hash);
+	/* room for all, so that it stays where it is */
+	resetStringInfo(&counts->scratch);
+	enlargeStringInfo(&counts->scratch, row_key_bytes(row));
+	for (int i = 0; i < N_ROW_SETS; i++)
+	{
+		CountKey   *key = &counts->row_keys[i];
+		AuditColumn column = row_sets[i].column;
+
+		memset(key, 0, sizeof(*key));
+		key->set = row_sets[i].set;
+		key->bucket = start_of(at, row_sets[i].unit);
+		key->null = row->nulls[column];
+		key->bytes = counts->scratch.data + counts->scratch.len;
+		if (key->set != ACTOR_BY_DAY)
+		{
+			key->result_length = VARSIZE_ANY_EXHDR(result);
+			append_bytes(&counts->scratch, VARDATA_ANY(result),
+						 key->result_length);
+		}
+		if (!key->null)
+			append_text(&counts->scratch, row->values[column]);
+		key->length = counts->scratch.data + counts->scratch.len - key->bytes;
+		counts->row_hashes[i] = hash_key(key);
+		prefetch(counts->hash, counts->row_hashes[i]);
+	}
 }
 
 static bool
@@ -420,14 +381,15 @@ void
 fobs_counts_add(AuditCounts *counts, const AuditRow *row)
 {
 	Datum		result = row->values[AUDIT_RESULT];
-	Count	   *count;
+	Count	   *count = NULL;
 
-	count = find_hashed_count(counts, counts->fine, &counts->fine_key,
-							  counts->fine_hash);
-	count->n++;
-	count = find_hashed_count(counts, counts->hash, &counts->actor_key,
-							  counts->actor_hash);
-	count->n++;
+	for (int i = 0; i < N_ROW_SETS; i++)
+	{
+		count = find_hashed_count(counts, &counts->row_keys[i],
+								  counts->row_hashes[i]);
+		count->n++;
+	}
+	/* this is the actor's */
 	if (is_text(result, "success"))
 		return;
 	if (is_text(result, "denied"))
@@ -477,7 +439,6 @@ fobs_counts_complete(AuditCounts *counts)
 	int			n;
 	Count	  **list;
 
-	take_apart(counts);
 	list = list_counts(counts, &n);
 	for (int i = 0; i < n; i++)
 	{
@@ -487,12 +448,12 @@ fobs_counts_complete(AuditCounts *counts)
 			continue;
 		key.set = OPERATION_BY_DAY;
 		key.bucket = start_of(key.bucket, USECS_PER_DAY);
-		find_count(counts, counts->hash, &key)->n += list[i]->n;
+		find_count(counts, &key)->n += list[i]->n;
 		key = list[i]->key;
 		key.set = TOTAL_BY_QUARTER;
 		key.length = key.result_length;
 		key.null = true;
-		find_count(counts, counts->hash, &key)->n += list[i]->n;
+		find_count(counts, &key)->n += list[i]->n;
 	}
 	pfree(list);
 }
@@ -512,7 +473,7 @@ fobs_counts_results(AuditCounts *counts)
 
 		key.bucket = 0;
 		if (key.set == TOTAL_BY_QUARTER)
-			find_count(sums, sums->hash, &key)->n += list[i]->n;
+			find_count(sums, &key)->n += list[i]->n;
 	}
 	pfree(list);
 	list = list_counts(sums, &n);
@@ -808,7 +769,7 @@ read_actor_day(TupleTableSlot *slot, void *arg)
 	AuditCounts *counts = arg;
 	CountKey	key = actor_key(bucket, slot->tts_values[1],
 								slot->tts_isnull[1]);
-	Count	   *count = find_count(counts, counts->hash, &key);
+	Count	   *count = find_count(counts, &key);
 
 	count->n += DatumGetInt64(slot->tts_values[2]);
 	count->failed += DatumGetInt64(slot->tts_values[3]);

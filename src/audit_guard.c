@@ -100,7 +100,7 @@
 #define REGISTRY_DATABASE_OID		3
 #define REGISTRY_COLUMNS			3
 
-/* How often a session is told of that changes a table while the guard is off */
+/* How often it is told that a session changes a table with the guard off */
 #define NOTICE_S		60
 
 /* Relations that are remembered as not guarded; a power of two */
@@ -746,7 +746,8 @@ check_new_name(Oid relid)
 		class->relkind != RELKIND_INDEX &&
 		class->relkind != RELKIND_PARTITIONED_INDEX &&
 		has_prefix(NameStr(class->relname), TABLE_PREFIX) &&
-		has_new_name(relid, class) && guarded_name(relid) == NULL && !passes(NameStr(class->relname)))
+		has_new_name(relid, class) && guarded_name(relid) == NULL &&
+		!passes(NameStr(class->relname)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("cannot make \"%s\"", NameStr(class->relname)),

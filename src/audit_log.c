@@ -114,6 +114,7 @@ const char *const fobs_audit_results[FOBS_N_RESULTS] = {
 /* The log as this process knows it */
 static Oid	log_oid = InvalidOid;
 static Oid	log_owner = InvalidOid;
+static bool log_owner_checked = false;
 
 /* The INSERT into a log, which plancache.c keeps valid */
 static SPIPlanPtr insert_plan = NULL;
@@ -133,6 +134,7 @@ forget_log(Datum arg, Oid relid)
 	if (relid == InvalidOid || relid == log_oid)
 	{
 		log_oid = InvalidOid;
+		log_owner_checked = false;
 		partition_until = 0;
 	}
 }
@@ -168,7 +170,6 @@ find_log(void)
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
-	check_owners(oid);
 	log_oid = oid;
 }
 
@@ -539,6 +540,9 @@ append_as_owner(Operation *operation)
 	FobsSavedUser saved;
 	int64		id;
 
+	if (!log_owner_checked)
+		check_owners(log_oid);
+	log_owner_checked = true;
 	set_digest(operation);
 	fobs_audit_ring_count(fobs_audit_result(operation));
 

@@ -541,7 +541,8 @@ BEGIN
     END IF;
     SELECT r INTO in_the_way
     FROM @extschema@.audit_relations(schema) r JOIN pg_class c ON c.oid = r
-    ORDER BY relkind IN ('r', 'p'), relname LIMIT 1;
+    ORDER BY relowner IS NOT DISTINCT FROM (SELECT relowner FROM pg_class WHERE oid = log),
+             relkind IN ('r', 'p'), relname LIMIT 1;
     IF FOUND THEN
         RAISE duplicate_table USING
             MESSAGE = format('cannot make the audit log, for "%s" is in the way', in_the_way),
