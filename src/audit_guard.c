@@ -856,6 +856,23 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
+/* The log's schema may be given to another role, and keeps its name. */
+static void
+check_namespace(Oid namespace)
+{
+	HeapTuple	tuple = catalog_tuple(NamespaceRelationId,
+									  Anum_pg_namespace_oid,
+									  NamespaceOidIndexId, namespace);
+	char	   *name = get_namespace_name(namespace);
+	Form_pg_namespace row;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	row = (Form_pg_namespace) GETSTRUCT(tuple);
+	if (strcmp(NameStr(row->nspname), name) != 0)
+		refuse_change(name);
+}
+
 /* Refuses what drops, truncates, moves away or adds to what is guarded. */
 static void
 check_object(ObjectAccessType access, Oid class, Oid object, int column,
@@ -867,7 +884,7 @@ check_object(ObjectAccessType access, Oid class, Oid object, int column,
 	{
 		case NamespaceRelationId:
 			if (access == OAT_POST_ALTER && object == log_namespace)
-				refuse_change(get_namespace_name(object));
+				check_namespace(object);
 			break;
 		case RelationRelationId:
 			check_relation(access, object, column);

@@ -61,6 +61,11 @@ mended('a partition', 'other', qq(Table "$partition" belongs to role "keeper"\\.
 sql('CREATE ROLE third NOLOGIN; REASSIGN OWNED BY other TO third');
 mended('all of it', 'third', 'The role has not what create_audit_log\(\) grants to the owner\.');
 
+# the schema is given away with it
+sql('REASSIGN OWNED BY keeper TO third');
+is(sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'fraiseql_audit'"), 'third', 'the schema is given away, too');
+sql("DROP OWNED BY keeper; DROP ROLE keeper");
+
 # a view of the owner before does not read with the rights of the new one
 my $owner = sql('SELECT current_user');
 sql(qq(CREATE TABLE secrets (id int); CREATE ROLE reader NOLOGIN; GRANT USAGE ON SCHEMA fraiseql_audit TO reader;
