@@ -84,6 +84,7 @@ BEGIN
         @extschema@.audit_removable_partitions,
         @extschema@.audit_results_of, @extschema@.audit_rolled_up_results,
         @extschema@.audit_check_partition, @extschema@.audit_verify_partition,
+        @extschema@.audit_check_age,
         @extschema@.audit_collapse_seals, @extschema@.audit_check_tombstones,
         @extschema@.audit_check_entries, @extschema@.audit_check_stray_counts,
         @extschema@.audit_check_erasures,

@@ -667,6 +667,26 @@ $$;
 COMMENT ON FUNCTION audit_check_stray_counts(regclass, timestamptz, timestamptz) IS
 'Days of a period of which the rollups of an audit log have counts, and there has been no partition';
 
+CREATE FUNCTION audit_check_age(log regclass, partition regclass, range_to timestamptz)
+RETURNS interval
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    retention interval := @extschema@.audit_effective_retention(log);
+BEGIN
+    IF range_to >= now() - retention THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('cannot remove partition "%s" of the audit log', partition),
+            DETAIL = format('It has rows of the last %s, the retention.', retention);
+    END IF;
+    RETURN retention;
+END
+$$;
+COMMENT ON FUNCTION audit_check_age(regclass, regclass, timestamptz) IS
+'The retention of the audit log; an error if it keeps a partition';
+
 CREATE FUNCTION audit_close_partition(range_from timestamptz)
 RETURNS text
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
@@ -678,13 +698,12 @@ CREATE FUNCTION audit_do_audit_close_partition(range_from timestamptz)
 RETURNS text
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC'
 SET lock_timeout = '200ms'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
-    retention interval := @extschema@.audit_effective_retention(log);
+    retention interval;
     part record;
     tombstone record;
     hold bigint;
@@ -700,11 +719,7 @@ BEGIN
     IF part.inhdetachpending THEN
         RETURN format('ALTER TABLE %s DETACH PARTITION %s FINALIZE', log, part.partition);
     END IF;
-    IF part.range_to >= now() - retention THEN
-        RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('cannot remove partition "%s" of the audit log', part.partition),
-            DETAIL = format('It has rows of the last %s, the retention.', retention);
-    END IF;
+    PERFORM @extschema@.audit_check_age(log, part.partition, part.range_to);
 
     -- holds first, as who erases does, or one would wait for the other
     PERFORM @extschema@.audit_lock_holds(log);
@@ -722,6 +737,11 @@ BEGIN
             MESSAGE = format('cannot remove partition "%s" of the audit log', part.partition),
             DETAIL = format('Legal hold %s keeps it.', hold);
     END IF;
+    -- Who sets the retention has an entry before ours, and is heeded.  Not before,
+    -- for he waits from here on until we are done.
+    EXECUTE format('SELECT FROM %s FOR SHARE',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'));
+    retention := @extschema@.audit_check_age(log, part.partition, part.range_to);
     EXECUTE format('SELECT * FROM %s WHERE range_from = $1', tombstones)
     INTO tombstone USING part.range_from;
     IF tombstone IS NULL THEN

@@ -45,6 +45,7 @@ INSERT INTO audit_api VALUES
     ('audit_chart_axis', NULL, NULL),
     ('audit_chart_patterns', NULL, NULL),
     ('audit_chart_series', NULL, NULL),
+    ('audit_check_age', NULL, NULL),
     ('audit_check_columns', NULL, NULL),
     ('audit_check_entries', NULL, NULL),
     ('audit_check_erasures', NULL, NULL),
