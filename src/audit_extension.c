@@ -25,11 +25,14 @@
 #include "postgres.h"
 
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "utils/builtins.h"
 #include "utils/regproc.h"
+#include "utils/syscache.h"
 
 #include "audit_extension.h"
 #include "compat.h"
@@ -44,15 +47,29 @@ fobs_extension_has(Oid catalog, Oid object)
 		extension == get_extension_oid(EXTENSION_NAME, true);
 }
 
-/* A function of the extension; an error if there is none. */
+/*
+ * A function of the extension; an error if there is none.  It is looked up for
+ * us and not for the user, who writes a captured table and needs no right on
+ * our schema for that.
+ */
 Oid
 fobs_extension_function(const char *name, int nargs, const Oid *types)
 {
+	Oid			schema = get_namespace_oid(EXTENSION_SCHEMA, true);
+	oidvector  *signature = buildoidvector(types, nargs);
 	Oid			function;
 
-	function = LookupFuncName(list_make2(makeString(EXTENSION_SCHEMA),
-										 makeString(pstrdup(name))),
-							  nargs, types, false);
+	function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+							   CStringGetDatum(name),
+							   PointerGetDatum(signature),
+							   ObjectIdGetDatum(schema));
+	if (!OidIsValid(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("function %s does not exist",
+						func_signature_string(list_make2(makeString(EXTENSION_SCHEMA),
+														 makeString(pstrdup(name))),
+											  nargs, NIL, types))));
 	if (!fobs_extension_has(ProcedureRelationId, function))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

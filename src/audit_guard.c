@@ -49,6 +49,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -195,19 +196,22 @@ registered_schema(HeapTuple row, TupleDesc descriptor)
 }
 
 /*
- * The schema of the log that the registry says is active here, or none.  What
- * is not ours is not even opened: its owner could have us wait for a lock.
+ * Finds the schema of the log that the registry says is active here, or none.
+ * What is not ours is not even opened: its owner could have us wait for a lock.
+ * Returns false if the registry has been dropped while we waited for it.
  */
-static Oid
-read_registry(void)
+static bool
+read_registry(Oid *schema)
 {
 	Relation	registry;
-	Oid			result = InvalidOid;
 
+	*schema = InvalidOid;
 	if (get_rel_relkind(registry_oid) != RELKIND_RELATION ||
 		!fobs_extension_has(RelationRelationId, registry_oid))
-		return InvalidOid;
-	registry = table_open(registry_oid, AccessShareLock);
+		return true;
+	registry = try_relation_open(registry_oid, AccessShareLock);
+	if (registry == NULL)
+		return false;
 	if (has_registry_columns(RelationGetDescr(registry)))
 	{
 		SysScanDesc scan = systable_beginscan(registry, InvalidOid, false,
@@ -215,11 +219,11 @@ read_registry(void)
 		HeapTuple	row = systable_getnext(scan);
 
 		if (HeapTupleIsValid(row))
-			result = registered_schema(row, RelationGetDescr(registry));
+			*schema = registered_schema(row, RelationGetDescr(registry));
 		systable_endscan(scan);
 	}
-	table_close(registry, AccessShareLock);
-	return result;
+	relation_close(registry, AccessShareLock);
+	return true;
 }
 
 /* Is there an active log in this database?  Finds out if that is unknown. */
@@ -231,17 +235,19 @@ guard_is_active(void)
 	if (likely(guard_state != GUARD_UNKNOWN))
 		return guard_state == GUARD_ACTIVE;
 
-	schema = get_namespace_oid(EXTENSION_SCHEMA, true);
-	registry_oid = OidIsValid(schema) ?
-		get_relname_relid(REGISTRY_NAME, schema) : InvalidOid;
-	if (!OidIsValid(registry_oid))
+	do
 	{
-		/* while the extension is being created, it may come any moment */
-		if (!OidIsValid(schema))
-			guard_state = GUARD_INACTIVE;
-		return false;
-	}
-	log_namespace = read_registry();
+		schema = get_namespace_oid(EXTENSION_SCHEMA, true);
+		registry_oid = OidIsValid(schema) ?
+			get_relname_relid(REGISTRY_NAME, schema) : InvalidOid;
+		if (!OidIsValid(registry_oid))
+		{
+			/* while the extension is being created, it may come any moment */
+			if (!OidIsValid(schema))
+				guard_state = GUARD_INACTIVE;
+			return false;
+		}
+	} while (!read_registry(&log_namespace));
 	guard_state = OidIsValid(log_namespace) ? GUARD_ACTIVE : GUARD_INACTIVE;
 	return guard_state == GUARD_ACTIVE;
 }
@@ -580,13 +586,16 @@ is_about_extension(Node *statement)
 	return false;
 }
 
-/* That the extension is dropped or updated is itself an entry of the log. */
+/*
+ * That the extension is dropped or updated is itself an entry of the log, if
+ * nobody has dropped that while the guard was off.
+ */
 static void
 record_switch(Node *statement)
 {
 	Operation	operation;
 
-	if (!guards(0))
+	if (!guards(0) || !OidIsValid(get_relname_relid(LOG_NAME, log_namespace)))
 		return;
 	memset(operation.nulls, true, sizeof(operation.nulls));
 	fobs_set_value(&operation, ARG_OPERATION,
@@ -847,6 +856,23 @@ check_subscription(Oid subscription)
 	table_close(relation, AccessShareLock);
 }
 
+/* The log's schema may be given to another role, and keeps its name. */
+static void
+check_namespace(Oid namespace)
+{
+	HeapTuple	tuple = catalog_tuple(NamespaceRelationId,
+									  Anum_pg_namespace_oid,
+									  NamespaceOidIndexId, namespace);
+	char	   *name = get_namespace_name(namespace);
+	Form_pg_namespace row;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	row = (Form_pg_namespace) GETSTRUCT(tuple);
+	if (strcmp(NameStr(row->nspname), name) != 0)
+		refuse_change(name);
+}
+
 /* Refuses what drops, truncates, moves away or adds to what is guarded. */
 static void
 check_object(ObjectAccessType access, Oid class, Oid object, int column,
@@ -858,7 +884,7 @@ check_object(ObjectAccessType access, Oid class, Oid object, int column,
 	{
 		case NamespaceRelationId:
 			if (access == OAT_POST_ALTER && object == log_namespace)
-				refuse_change(get_namespace_name(object));
+				check_namespace(object);
 			break;
 		case RelationRelationId:
 			check_relation(access, object, column);

@@ -131,7 +131,8 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_guard);
 static void
 forget_log(Datum arg, Oid relid)
 {
-	if (relid == InvalidOid || relid == log_oid)
+	/* once it is forgotten, nobody knows whether it is that again */
+	if (relid == InvalidOid || relid == log_oid || !OidIsValid(log_oid))
 	{
 		log_oid = InvalidOid;
 		log_owner_checked = false;

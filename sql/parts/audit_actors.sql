@@ -156,9 +156,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(range_agg(daterange((range_from AT TIME ZONE 'UTC')::date,
                                         (range_to AT TIME ZONE 'UTC')::date)), '{}')
-    FROM @extschema@.audit_partitions(log) p
-    JOIN pg_inherits i ON i.inhrelid = p.partition
-    WHERE NOT i.inhdetachpending
+    FROM @extschema@.audit_shown_partitions(log)
 $$;
 COMMENT ON FUNCTION audit_days_kept(regclass) IS
 'The days of the partitions of an audit log';

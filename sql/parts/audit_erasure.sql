@@ -328,7 +328,7 @@ BEGIN
         WITH erased AS MATERIALIZED (
             SELECT u.id AS row_id, e.event_id, e.erased_at
             FROM unnest($2) AS u (id) LEFT JOIN %1$s e ON e.row_id = u.id),
-        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1)),
+        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_shown_partitions($1)),
         known AS MATERIALIZED (
             SELECT event_id, erased_at, details, rows IS NOT NULL AS stands,
                    details->>'rows' = rows::text AND details->>'ids_sha256' = hash AS fits

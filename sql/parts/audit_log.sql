@@ -440,6 +440,10 @@ BEGIN
           AND relowner <> class.relowner
           AND (relname = 'v_audit_log' OR relname LIKE 'fraiseql\_audit\_source\_%')
     LOOP
+        -- who had it may have made another of it, to read with the new one's rights
+        IF relation.kind = 'VIEW' THEN
+            EXECUTE format('ALTER VIEW %s SET (security_invoker = true)', relation.name);
+        END IF;
         EXECUTE format('ALTER %s %s OWNER TO %I', relation.kind, relation.name,
                        pg_get_userbyid(class.relowner));
     END LOOP;

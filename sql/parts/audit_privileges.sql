@@ -79,6 +79,7 @@ BEGIN
         @extschema@.audit_entries, @extschema@.audit_accesses,
         @extschema@.audit_retention, @extschema@.audit_coverage,
         @extschema@.holds, @extschema@.audit_partitions,
+        @extschema@.audit_shown_partitions,
         @extschema@.audit_effective_retention,
         @extschema@.audit_retention_settings, @extschema@.audit_results_of,
         @extschema@.audit_rolled_up_results,

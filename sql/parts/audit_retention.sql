@@ -226,6 +226,7 @@ RETURNS TABLE (name name, range_from timestamptz, range_to timestamptz,
                n bigint, state text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
@@ -507,7 +508,7 @@ BEGIN
     RETURN QUERY EXECUTE format($query$
         WITH tombstones AS MATERIALIZED (
             SELECT * FROM %1$s WHERE range_to > $2 AND range_from < $3),
-        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_partitions($1))
+        parts AS MATERIALIZED (SELECT * FROM @extschema@.audit_shown_partitions($1))
         SELECT range_from, 'a partition was removed before any retention allows it'
         FROM tombstones
         WHERE removed_at < range_to + interval '1 day'
@@ -549,6 +550,7 @@ CREATE FUNCTION audit_check_entries(log regclass, ids bigint[], times timestampt
 RETURNS TABLE (at timestamptz, message text)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
 AS $$
 BEGIN
     RETURN QUERY EXECUTE format($query$
@@ -665,6 +667,26 @@ $$;
 COMMENT ON FUNCTION audit_check_stray_counts(regclass, timestamptz, timestamptz) IS
 'Days of a period of which the rollups of an audit log have counts, and there has been no partition';
 
+CREATE FUNCTION audit_check_age(log regclass, partition regclass, range_to timestamptz)
+RETURNS interval
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    retention interval := @extschema@.audit_effective_retention(log);
+BEGIN
+    IF range_to >= now() - retention THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('cannot remove partition "%s" of the audit log', partition),
+            DETAIL = format('It has rows of the last %s, the retention.', retention);
+    END IF;
+    RETURN retention;
+END
+$$;
+COMMENT ON FUNCTION audit_check_age(regclass, regclass, timestamptz) IS
+'The retention of the audit log; an error if it keeps a partition';
+
 CREATE FUNCTION audit_close_partition(range_from timestamptz)
 RETURNS text
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
@@ -681,7 +703,7 @@ AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
     tombstones text := @extschema@.audit_table_name(log, 'fraiseql_audit_partitions');
-    retention interval := @extschema@.audit_effective_retention(log);
+    retention interval;
     part record;
     tombstone record;
     hold bigint;
@@ -697,11 +719,7 @@ BEGIN
     IF part.inhdetachpending THEN
         RETURN format('ALTER TABLE %s DETACH PARTITION %s FINALIZE', log, part.partition);
     END IF;
-    IF part.range_to >= now() - retention THEN
-        RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('cannot remove partition "%s" of the audit log', part.partition),
-            DETAIL = format('It has rows of the last %s, the retention.', retention);
-    END IF;
+    PERFORM @extschema@.audit_check_age(log, part.partition, part.range_to);
 
     -- holds first, as who erases does, or one would wait for the other
     PERFORM @extschema@.audit_lock_holds(log);
@@ -719,6 +737,11 @@ BEGIN
             MESSAGE = format('cannot remove partition "%s" of the audit log', part.partition),
             DETAIL = format('Legal hold %s keeps it.', hold);
     END IF;
+    -- Who sets the retention has an entry before ours, and is heeded.  Not before,
+    -- for he waits from here on until we are done.
+    EXECUTE format('SELECT FROM %s FOR SHARE',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'));
+    retention := @extschema@.audit_check_age(log, part.partition, part.range_to);
     EXECUTE format('SELECT * FROM %s WHERE range_from = $1', tombstones)
     INTO tombstone USING part.range_from;
     IF tombstone IS NULL THEN

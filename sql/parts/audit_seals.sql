@@ -118,6 +118,20 @@ $$;
 COMMENT ON FUNCTION audit_partitions(regclass) IS
 'The partitions of an audit log, and the times that they are for';
 
+-- Rows of one that is being detached are there, and the log has them no more.
+CREATE FUNCTION audit_shown_partitions(log regclass)
+RETURNS TABLE (partition regclass, range_from timestamptz, range_to timestamptz)
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT p.*
+    FROM @extschema@.audit_partitions(log) p
+    JOIN pg_inherits i ON i.inhrelid = p.partition
+    WHERE NOT i.inhdetachpending
+$$;
+COMMENT ON FUNCTION audit_shown_partitions(regclass) IS
+'The partitions of an audit log whose rows are seen in it';
+
 CREATE FUNCTION audit_leaf_hash(event audit_event)
 RETURNS bytea
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_leaf_hash'

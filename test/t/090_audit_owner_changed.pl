@@ -61,6 +61,25 @@ mended('a partition', 'other', qq(Table "$partition" belongs to role "keeper"\\.
 sql('CREATE ROLE third NOLOGIN; REASSIGN OWNED BY other TO third');
 mended('all of it', 'third', 'The role has not what create_audit_log\(\) grants to the owner\.');
 
+# the schema is given away with it
+sql('REASSIGN OWNED BY keeper TO third');
+is(sql("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'fraiseql_audit'"), 'third', 'the schema is given away, too');
+sql("DROP OWNED BY keeper; DROP ROLE keeper");
+
+# a view of the owner before does not read with the rights of the new one
+my $owner = sql('SELECT current_user');
+sql(qq(CREATE TABLE secrets (id int); CREATE ROLE reader NOLOGIN; GRANT USAGE ON SCHEMA fraiseql_audit TO reader;
+	SET ROLE third;
+	DROP VIEW fraiseql_audit.v_audit_log;
+	CREATE VIEW fraiseql_audit.v_audit_log AS SELECT * FROM public.secrets;
+	GRANT SELECT ON fraiseql_audit.v_audit_log TO reader;
+	RESET ROLE;
+	ALTER TABLE $log OWNER TO "$owner"));
+mended('to a superuser', $owner, 'Table "\S+" belongs to role "third"\.');
+(undef, undef, my $error) = $node->psql('app', 'SET ROLE reader; SELECT * FROM fraiseql_audit.v_audit_log');
+like($error, qr/permission denied for table secrets/, "it reads with its reader's rights");
+sql("ALTER TABLE $log OWNER TO third; SELECT fraiseql_obs.create_audit_log()");
+
 # what was somebody else's before is not given to the owner
 set_guard($node, 'off');
 sql(q(CREATE ROLE mallory NOLOGIN; GRANT CREATE, USAGE ON SCHEMA fraiseql_audit TO mallory;
