@@ -84,6 +84,12 @@ BEGIN
             MESSAGE = 'anchor is not a checkpoint of an audit log',
             HINT = 'Give what audit_checkpoint() returned, all lines of it.';
     END IF;
+    -- no row would be verified, and the entry say that nothing was wrong
+    IF "until" <= "from" THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('until, %s, is not after from, %s', "until", "from"),
+            HINT = 'Rows from from to before until are verified.';
+    END IF;
     RETURN QUERY
         SELECT * FROM @extschema@.audit_verify(
             "from", "until", note[1]::uuid, note[2]::bigint, decode(note[3], 'base64'));
