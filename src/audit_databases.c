@@ -67,7 +67,7 @@ static Entry *own = NULL;
 static bool announced = false;
 static char announced_name[FOBS_DATNAME_SIZE];
 
-static const FobsAuditStatus nothing_known = {0, -1, -1, -1, 0, -1};
+static const FobsAuditStatus nothing_known = {0, -1, -1, -1, 0, -1, false};
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -360,18 +360,25 @@ fobs_audit_databases_note_partitions(int64 ahead)
 	unlock_status();
 }
 
-/* Notes that all of the log was verified just now. */
+/*
+ * Notes that all of the log was verified just now.  What was found against an
+ * anchor stands until that finds nothing: without one it cannot be seen.
+ */
 void
-fobs_audit_databases_note_verified(int64 violations)
+fobs_audit_databases_note_verified(int64 violations, bool anchored)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	FobsAuditStatus *status = lock_status();
 
 	if (status == NULL)
 		return;
-	if (violations == 0)
-		status->verified_at = now;
-	status->violations = violations;
+	if (anchored || !status->anchored)
+	{
+		if (violations == 0)
+			status->verified_at = now;
+		status->violations = violations;
+		status->anchored = anchored && violations > 0;
+	}
 	unlock_status();
 }
 

@@ -28,6 +28,7 @@ typedef struct FobsAuditStatus
 	int64		partitions_ahead;	/* made for times to come */
 	TimestampTz verified_at;	/* as a whole, and nothing was wrong */
 	int64		violations;		/* that the last such verification found */
+	bool		anchored;		/* these it found having an anchor */
 } FobsAuditStatus;
 
 /* One database, as copied out of shared memory */
@@ -53,7 +54,8 @@ extern void fobs_audit_databases_leave(bool for_good);
 /* for who keeps or verifies the log of his database */
 extern void fobs_audit_databases_note_seals(int64 seals, int64 root);
 extern void fobs_audit_databases_note_partitions(int64 ahead);
-extern void fobs_audit_databases_note_verified(int64 violations);
+extern void fobs_audit_databases_note_verified(int64 violations,
+											   bool anchored);
 
 /* for the launcher */
 extern void fobs_audit_databases_set_launcher(Latch *latch);

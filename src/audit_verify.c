@@ -1131,7 +1131,7 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 	/* for the metrics, which tell of the whole */
 	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) &&
 		fobs_audit_guard_is_log(verifier.log))
-		fobs_audit_databases_note_verified(verifier.n_violations);
+		fobs_audit_databases_note_verified(verifier.n_violations, has_anchor);
 	fobs_audit_note_verification(&verifier, has_anchor ? &anchor : NULL);
 	return (Datum) 0;
 }

@@ -8,10 +8,11 @@
 -- rollups have of removed partitions, and days whose rows have gone without a
 -- record.
 --
--- Verdicts: "violations", whatever found them; "verified", if a verification of
--- the whole period found none and saw all seals of its rows; "verified in part",
--- if some rows were sealed later, or are not; "not verified".  Who does not see
--- all rows gets none: findings are about rows of whatever tenant.
+-- Verdicts: "violations", whatever found them, and those found against an anchor
+-- until that finds none; "verified", if a verification of the whole period found
+-- none and saw all seals of its rows; "verified in part", if some rows were sealed
+-- later, or are not; "not verified".  Who does not see all rows gets none:
+-- findings are about rows of whatever tenant.
 --
 -- Entries about verifications are what a verification has found: nobody can
 -- append others (audit_verified.c).  Besides, the role must be one that may
@@ -41,7 +42,12 @@ $$;
 COMMENT ON FUNCTION audit_says_verified(jsonb, timestamptz, timestamptz) IS
 'Whether details of an entry are those of a verification of a whole period, or of one that found violations';
 
-CREATE FUNCTION audit_newest_verification(since timestamptz, until timestamptz)
+-- The newest of those, and of them that meet a condition and had a result
+CREATE FUNCTION audit_newest_verification(
+    since timestamptz,
+    until timestamptz,
+    condition text DEFAULT 'true',
+    outcome text DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -54,11 +60,30 @@ AS $$
         format('@extschema@.audit_says_verified(details, %L, %L)
                 AND EXISTS (SELECT FROM pg_roles r
                             WHERE r.rolname = db_role
-                              AND has_function_privilege(r.oid, %s::oid, ''EXECUTE''))',
-               since, until, '@extschema@.verify_audit_log'::regproc::oid))) AS entry
+                              AND has_function_privilege(r.oid, %s::oid, ''EXECUTE''))
+                AND %s',
+               since, until, '@extschema@.verify_audit_log'::regproc::oid, condition),
+        outcome)) AS entry
 $$;
-COMMENT ON FUNCTION audit_newest_verification(timestamptz, timestamptz) IS
+COMMENT ON FUNCTION audit_newest_verification(timestamptz, timestamptz, text, text) IS
 'What the newest verification in the audit log found that was of a whole period, or that found violations; null if there is none';
+
+-- What was found against an anchor stands until that finds nothing: without one
+-- it cannot be seen.
+CREATE FUNCTION audit_anchor_finding(since timestamptz, until timestamptz)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT finding
+    FROM @extschema@.audit_newest_verification(
+             since, until, 'details ? ''anchor_size'' AND details->''violations'' > ''0''', 'failure') AS finding
+    WHERE finding IS NOT NULL
+      AND @extschema@.audit_newest_verification(
+              since, until, 'details ? ''anchor_size''')->'entry_id' = finding->'entry_id'
+$$;
+COMMENT ON FUNCTION audit_anchor_finding(timestamptz, timestamptz) IS
+'The newest verification with an anchor that found violations, unless a later one with an anchor has found none of the whole period; else null';
 
 -- The same of one that is made now, with its first findings.
 CREATE FUNCTION audit_verify_period(since timestamptz, until timestamptz)
@@ -174,6 +199,7 @@ COMMENT ON FUNCTION audit_check_removed(jsonb) IS
 -- The verdict and the reason for it: the first that applies.
 CREATE FUNCTION audit_verdict(
     verification jsonb,
+    anchor_finding jsonb,
     seals jsonb,
     head jsonb,
     removed jsonb,
@@ -187,6 +213,9 @@ AS $$
         SELECT concat_ws(' ',
                    'The newest verification found violations: '
                        || nullif(verification->>'violations', '0') || '.',
+                   CASE WHEN anchor_finding->'entry_id' IS DISTINCT FROM verification->'entry_id' THEN
+                       'A verification with an anchor found violations: ' || (anchor_finding->>'violations')
+                       || '. None with an anchor has found none since.' END,
                    CASE WHEN head->'is_last' = 'false' THEN
                        'The last seal is not the one that was made last.' END,
                    'Rollups do not say what was recorded of removed partitions: '
@@ -220,7 +249,7 @@ AS $$
            END
     FROM known
 $$;
-COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, boolean) IS
+COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) IS
 'The verdict of a compliance report on the integrity of its period';
 
 -- verification: one that was made for the report, or null
@@ -241,6 +270,7 @@ DECLARE
     head jsonb;
     seals jsonb;
     removals jsonb;
+    anchor_finding jsonb;
 BEGIN
     IF NOT limited THEN
         head := @extschema@.audit_head(log);
@@ -249,13 +279,14 @@ BEGIN
         IF verification IS NULL AND head->'size' > '0' THEN
             verification := @extschema@.audit_newest_verification(since, until);
         END IF;
+        anchor_finding := @extschema@.audit_anchor_finding(since, until);
     END IF;
-    RETURN @extschema@.audit_verdict(verification, seals, head, removals,
+    RETURN @extschema@.audit_verdict(verification, anchor_finding, seals, head, removals,
             days_without_record, limited)
         || jsonb_build_object(
             'verification', verification || jsonb_build_object(
                 'seals_since', (head->>'size')::numeric - (verification->>'seals')::numeric),
-            'seals', seals, 'head', head - 'is_last', 'removed_partitions', removals);
+            'anchor_finding', anchor_finding, 'seals', seals, 'head', head - 'is_last', 'removed_partitions', removals);
 END
 $$;
 COMMENT ON FUNCTION audit_integrity(regclass, timestamptz, timestamptz, bigint, jsonb, jsonb, jsonb) IS

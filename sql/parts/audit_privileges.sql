@@ -67,6 +67,7 @@ BEGIN
         @extschema@.audit_verified, @extschema@.verify_audit_log,
         @extschema@.audit_seal_count, @extschema@.audit_check_removed,
         @extschema@.audit_says_verified, @extschema@.audit_newest_verification,
+        @extschema@.audit_anchor_finding,
         @extschema@.audit_verify_period, @extschema@.audit_head,
         @extschema@.audit_report_seals, @extschema@.audit_verdict,
         @extschema@.audit_integrity, @extschema@.audit_report_alert,

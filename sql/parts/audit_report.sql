@@ -100,15 +100,16 @@ $$;
 COMMENT ON FUNCTION audit_entries(text, integer, timestamptz, timestamptz) IS
 'The part of a compliance report that lists rows';
 
--- Operations on the log itself, of some names and what else is asked of them.
--- The rollups tell in which quarters there are any, so that only those are
--- read, and the tail.
+-- Operations on the log itself, of some names and what else is asked of them;
+-- where only those of a result are asked for, with that.  The rollups tell in
+-- which quarters there are any, so that only those are read, and the tail.
 CREATE FUNCTION audit_accesses(
     "limit" integer,
     since timestamptz,
     until timestamptz,
     names text,
-    condition text)
+    condition text,
+    outcome text DEFAULT NULL)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -125,7 +126,8 @@ DECLARE
               WHERE created_at >= $1 AND created_at < $2
                 AND operation LIKE %L AND %s AND %%s
               ORDER BY created_at DESC, id DESC LIMIT $3) AS newest
-        $query$, log, replace(names, '%', '%%'), replace(condition, '%', '%%'));
+        $query$, log, replace(names, '%', '%%'),
+        replace(concat_ws(' AND ', condition, 'result = ' || quote_literal(outcome)), '%', '%%'));
     quarter timestamptz;
     entries jsonb;
     accesses jsonb;
@@ -139,9 +141,10 @@ BEGIN
         SELECT DISTINCT bucket FROM %s
         WHERE dimension = 'operation' AND grain = 'quarter' AND key LIKE 'audit.%%'
           AND key LIKE $3 AND bucket > $1 - interval '15 minutes' AND bucket < $2
+          AND result = coalesce($4, result)
         ORDER BY bucket DESC
         $query$, @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
-        USING since, until, names
+        USING since, until, names, outcome
     LOOP
         EXIT WHEN jsonb_array_length(accesses) >= "limit";
         EXECUTE format(query, format('NOT (%s)', tail)) INTO entries
@@ -152,7 +155,7 @@ BEGIN
     RETURN accesses;
 END
 $$;
-COMMENT ON FUNCTION audit_accesses(integer, timestamptz, timestamptz, text, text) IS
+COMMENT ON FUNCTION audit_accesses(integer, timestamptz, timestamptz, text, text, text) IS
 'The newest operations on the audit log itself whose names are LIKE something and that meet a condition';
 
 -- How long the log is kept, and how far it goes back

@@ -142,6 +142,28 @@ $node->safe_psql($edited, "UPDATE $log SET details = '{\"a\": 1}' WHERE details 
 	SELECT fraiseql_obs.verify_audit_log()");
 is(integrity(q(i->>'verdict'), $edited), 'verified', 'unless a later verification finds nothing');
 
+# what was found against an anchor stands until that finds nothing
+my $cut = tampered(q(DO $$
+	DECLARE
+		anchor text := fraiseql_obs.audit_checkpoint();
+	BEGIN
+		CREATE TABLE kept AS SELECT anchor;
+		PERFORM fraiseql_obs.verify_audit_log(anchor => overlay(anchor PLACING 'AAAAAAAA' FROM strpos(anchor, '=') - 20));
+	END $$));
+my $found = 'violations|The newest verification found violations: 1.';
+is(integrity($verdict, $cut), $found, 'found against an anchor');
+my $stands = 'violations|A verification with an anchor found violations: 1. None with an anchor has found none since.';
+$node->safe_psql($cut, 'SELECT fraiseql_obs.verify_audit_log()');
+is(integrity($verdict, $cut), $stands, 'which one without an anchor cannot see');
+is(integrity($verdict, $cut, "$period, verify => true"), $stands, 'nor the report');
+$node->safe_psql($cut, 'SELECT fraiseql_obs.seal_audit_log(); SELECT fraiseql_obs.verify_audit_log()');
+is(integrity($verdict, $cut), $stands, 'also when it is sealed');
+is(integrity(q(i#>>'{anchor_finding,violations}', i#>>'{verification,violations}'), $cut), '1|0', 'the finding is told');
+$node->safe_psql($cut, "SELECT fraiseql_obs.verify_audit_log('yesterday', anchor => anchor) FROM kept");
+is(integrity($verdict, $cut), $stands, 'nor one of another time');
+$node->safe_psql($cut, 'SELECT fraiseql_obs.verify_audit_log(anchor => anchor) FROM kept');
+is(integrity(q(i->>'verdict', i->'anchor_finding'), $cut), 'verified|null', 'but one with an anchor');
+
 # what a report sees without verifying
 is(integrity($verdict, tampered('DELETE FROM fraiseql_audit.fraiseql_audit_seals WHERE seal_no = (
 		SELECT max(seal_no) FROM fraiseql_audit.fraiseql_audit_seals)')),
@@ -182,7 +204,7 @@ my $as_superuser = qq(SELECT $verdict, i#>>'{seals,rows}' FROM (SELECT fraiseql_
 is($node->safe_psql('tenants', $as_superuser), 'not verified|The log has no seals.|', 'without seals');
 $node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
 is(integrity("i", 'tenants', $today),
-	'{"head": null, "seals": null, "reason": "Row security hides rows of the log from the role that made this report, which may not verify it.", "verdict": null, "verification": null, "removed_partitions": null}',
+	'{"head": null, "seals": null, "reason": "Row security hides rows of the log from the role that made this report, which may not verify it.", "verdict": null, "verification": null, "anchor_finding": null, "removed_partitions": null}',
 	'who does not see all rows has no verdict');
 is(integrity(q(i->>'verdict', i->>'reason', i->'verification'), 'tenants', "$today, verify => true"),
 	'|Row security hides rows of the log from the role that made this report, which may not verify it.|null', 'nor verifies for one');

@@ -76,6 +76,18 @@ becomes('verified_timestamp_seconds', "BETWEEN $before AND $before + 100", 'and 
 is($node->safe_psql('app', "SELECT fraiseql_obs.audit_checkpoint_number($size)", @auditor), $root, 'who reads the log can compare');
 my $verified = value('verified_timestamp_seconds');
 
+# what was found against an anchor stands until that finds nothing
+my $anchor = query('SELECT fraiseql_obs.audit_checkpoint()');
+my $verify = q(SELECT count(*) FROM fraiseql_obs.verify_audit_log(%s) WHERE severity = 'violation');
+is(query(sprintf($verify, "anchor => overlay('$anchor' PLACING 'AAAAAAAA' FROM strpos('$anchor', '=') - 20)")), '1', 'an anchor that does not fit');
+is(value('violations'), '1', 'metrics say so');
+is(query(sprintf($verify, '')), '0', 'which one without it does not see');
+is(value('violations'), '1', 'nor do metrics forget it');
+is(value('verified_timestamp_seconds'), $verified, 'or say that all is well');
+is(query(sprintf($verify, "anchor => '$anchor'")), '0', 'an anchor that fits');
+is(value('violations'), '0', 'and no violation');
+cmp_ok($verified = value('verified_timestamp_seconds'), '>', $before, 'since now');
+
 # tampered with
 set_guard($node, 'off');
 query("SET session_replication_role = replica; ALTER TABLE $log DISABLE TRIGGER ALL;
