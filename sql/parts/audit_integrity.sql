@@ -230,11 +230,11 @@ AS $$
                'reason', 'Row security hides rows of the log from the role that made this report, which may not verify it.')
            WHEN violations <> '' THEN jsonb_build_object(
                'verdict', 'violations', 'reason', violations)
+           WHEN coalesce(head->'size', '0') = '0' THEN jsonb_build_object(
+               'verdict', 'not verified', 'reason', 'The log has no seals.')
            WHEN verification IS NULL THEN jsonb_build_object(
                'verdict', 'not verified',
-               'reason', CASE WHEN head->'size' > '0'
-                         THEN 'No verification of the whole period is in the log.'
-                         ELSE 'The log has no seals.' END)
+               'reason', 'No verification of the whole period is in the log.')
            WHEN later OR unsealed THEN jsonb_build_object(
                'verdict', 'verified in part',
                'reason', CASE WHEN seals->'unsealed' = 'null'

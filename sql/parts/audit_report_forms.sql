@@ -165,7 +165,8 @@ AS $$
         (20, 'Integrity', 'Verdict', CASE report#>>'{integrity,verdict}'
             WHEN 'violations' THEN 'VIOLATIONS' ELSE report#>>'{integrity,verdict}' END),
         (21, 'Integrity', 'Reason', report#>>'{integrity,reason}'),
-        (22, 'Integrity', 'Verified', CASE WHEN report#>>'{integrity,verdict}' = 'not verified' THEN 'never'
+        (22, 'Integrity', 'Verified', CASE WHEN report#>>'{integrity,verdict}' = 'not verified'
+                 AND report#>'{integrity,verification}' = 'null' THEN 'never'
             ELSE @extschema@.audit_moment(report#>>'{integrity,verification,at}')
                  || ' by ' || (report#>>'{integrity,verification,by}') END),
         (23, 'Integrity', 'Found', (

@@ -202,6 +202,10 @@ $node->safe_psql('tenants', q(CREATE EXTENSION fraiseql_obs;
 my $today = q((now() AT TIME ZONE 'UTC')::date, (now() AT TIME ZONE 'UTC')::date + 1);
 my $as_superuser = qq(SELECT $verdict, i#>>'{seals,rows}' FROM (SELECT fraiseql_obs.compliance_report($today)->'integrity' AS i) AS r);
 is($node->safe_psql('tenants', $as_superuser), 'not verified|The log has no seals.|', 'without seals');
+is($node->safe_psql('tenants', $as_superuser =~ s/\)->'integrity'/, verify => true)->'integrity'/r), 'not verified|The log has no seals.|',
+	'also if it is verified');
+like($node->safe_psql('tenants', "SELECT fraiseql_obs.compliance_report_text($today, verify => true)"),
+	qr/^Verdict +not verified\nReason +The log has no seals\.\nVerified +20/m, 'which the text says');
 $node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
 is(integrity("i", 'tenants', $today),
 	'{"head": null, "seals": null, "reason": "Row security hides rows of the log from the role that made this report, which may not verify it.", "verdict": null, "verification": null, "anchor_finding": null, "removed_partitions": null}',
