@@ -11,7 +11,7 @@
 -- Verdicts: "violations", whatever found them, and those found against an anchor
 -- until that finds none; "verified", if a verification of the whole period found
 -- none and saw all seals of its rows; "verified in part", if some rows were sealed
--- later, or are not; "not verified".  Who does not see all rows gets none:
+-- later, or are not, as those of adopted sources; "not verified".  Who does not see all rows gets none:
 -- findings are about rows of whatever tenant.
 --
 -- Entries about verifications are what a verification has found: nobody can
@@ -204,6 +204,7 @@ CREATE FUNCTION audit_verdict(
     head jsonb,
     removed jsonb,
     days_without_record jsonb,
+    adopted jsonb,
     limited boolean)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE
@@ -223,6 +224,7 @@ AS $$
                    'Rows of these days (UTC) have gone without a record: '
                        || (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.'
                ) AS violations,
+               @extschema@.audit_adopted_text(adopted) AS adopted_rows,
                (verification->>'seals')::numeric < (seals->>'last')::numeric AS later,
                coalesce((seals->>'unsealed')::numeric, 1) > 0 AS unsealed)
     SELECT CASE WHEN limited THEN jsonb_build_object(
@@ -235,21 +237,23 @@ AS $$
            WHEN verification IS NULL THEN jsonb_build_object(
                'verdict', 'not verified',
                'reason', 'No verification of the whole period is in the log.')
-           WHEN later OR unsealed THEN jsonb_build_object(
+           WHEN later OR unsealed OR adopted_rows IS NOT NULL THEN jsonb_build_object(
                'verdict', 'verified in part',
-               'reason', CASE WHEN seals->'unsealed' = 'null'
-                         THEN 'No violation was found; which rows are sealed is known once this copy of the log is.'
-                         ELSE 'No violation was found, but some rows of the period '
-                              || CASE WHEN later AND unsealed THEN 'were sealed later or are not sealed.'
-                                 WHEN later THEN 'were sealed later.'
-                                 ELSE 'are not sealed.' END END)
+               'reason', concat_ws(' ',
+                   CASE WHEN seals->'unsealed' = 'null'
+                   THEN 'No violation was found; which rows are sealed is known once this copy of the log is.'
+                   ELSE 'No violation was found, but some rows of the period '
+                        || CASE WHEN later AND unsealed THEN 'were sealed later or are not sealed.'
+                           WHEN later THEN 'were sealed later.'
+                           ELSE 'are not sealed.' END END,
+                   'Rows of adopted sources have no seals: ' || adopted_rows || '.'))
            ELSE jsonb_build_object(
                'verdict', 'verified',
                'reason', 'All seals of rows of the period were verified, and no violation was found.')
            END
     FROM known
 $$;
-COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) IS
+COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) IS
 'The verdict of a compliance report on the integrity of its period';
 
 -- verification: one that was made for the report, or null
@@ -260,6 +264,7 @@ CREATE FUNCTION audit_integrity(
     rolled_up bigint,
     removed jsonb,
     days_without_record jsonb,
+    adopted jsonb,
     verification jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -282,12 +287,12 @@ BEGIN
         anchor_finding := @extschema@.audit_anchor_finding(since, until);
     END IF;
     RETURN @extschema@.audit_verdict(verification, anchor_finding, seals, head, removals,
-            days_without_record, limited)
+            days_without_record, adopted, limited)
         || jsonb_build_object(
             'verification', verification || jsonb_build_object(
                 'seals_since', (head->>'size')::numeric - (verification->>'seals')::numeric),
             'anchor_finding', anchor_finding, 'seals', seals, 'head', head - 'is_last', 'removed_partitions', removals);
 END
 $$;
-COMMENT ON FUNCTION audit_integrity(regclass, timestamptz, timestamptz, bigint, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION audit_integrity(regclass, timestamptz, timestamptz, bigint, jsonb, jsonb, jsonb, jsonb) IS
 'The part of a compliance report on whether rows are those that were sealed';

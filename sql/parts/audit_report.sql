@@ -263,6 +263,43 @@ $$;
 COMMENT ON FUNCTION audit_report_holds(regclass, timestamptz) IS
 'The part of a compliance report on legal holds';
 
+-- How many rows adopted sources have of a period, by table; those that have any
+CREATE FUNCTION audit_adopted_rows(log regclass, since timestamptz, until timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    source regclass;
+    n bigint;
+    adopted jsonb := '{}';
+BEGIN
+    FOR source IN SELECT @extschema@.audit_sources(log) LOOP
+        EXECUTE format('SELECT count(*) FROM %s WHERE created_at >= $1 AND created_at < $2', source)
+        INTO n USING since, until;
+        IF n > 0 THEN
+            adopted := adopted || jsonb_build_object(
+                coalesce(@extschema@.audit_source_table(source), source)::text, n);
+        END IF;
+    END LOOP;
+    RETURN adopted;
+END
+$$;
+COMMENT ON FUNCTION audit_adopted_rows(regclass, timestamptz, timestamptz) IS
+'How many rows of a period are those of adopted sources, by table';
+
+-- The same for people to read; null if there are none
+CREATE FUNCTION audit_adopted_text(adopted jsonb)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format('%s of %s', value, key), ', ' ORDER BY key COLLATE "C")
+    FROM jsonb_each_text(adopted)
+$$;
+COMMENT ON FUNCTION audit_adopted_text(jsonb) IS
+'How many rows of a period are those of adopted sources, as text';
+
 -- missing: operations whose rows are gone, and that no count by UTC day has
 CREATE FUNCTION audit_coverage(
     log regclass,
@@ -270,7 +307,8 @@ CREATE FUNCTION audit_coverage(
     from_rows bigint,
     missing bigint,
     removed jsonb,
-    days_without_record jsonb)
+    days_without_record jsonb,
+    adopted jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -291,6 +329,8 @@ BEGIN
         'WARNING: Of these removed partitions rollups do not say what was recorded at removal: ' || differing || '.',
         'WARNING: Rows of these days (UTC) have gone without a record of their removal: ' ||
             (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.',
+        'Rows of adopted sources are counted, and are outside of the seals: ' ||
+            @extschema@.audit_adopted_text(adopted) || '.',
         CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
             'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
         ELSE
@@ -312,10 +352,11 @@ BEGIN
         'days_without_record', days_without_record,
         'sources', (SELECT coalesce(jsonb_agg(@extschema@.audit_source_table(s)), '[]')
                     FROM @extschema@.audit_sources(log) s),
+        'adopted_rows', adopted,
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb, jsonb) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -338,6 +379,7 @@ DECLARE
     retention jsonb := @extschema@.audit_retention(log, profile);
     removed jsonb := @extschema@.audit_removed_partitions(log, since, until);
     days_without_record jsonb := @extschema@.audit_days_without_record(log, since, until, removed);
+    adopted jsonb := @extschema@.audit_adopted_rows(log, since, until);
     tally jsonb;
     by_day jsonb;
     totals jsonb;
@@ -412,10 +454,10 @@ BEGIN
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint)),
-            removed, days_without_record),
+            removed, days_without_record, adopted),
         'integrity', @extschema@.audit_integrity(
             log, since, until, (totals->>'rolled_up')::bigint,
-            removed, days_without_record, verification))
+            removed, days_without_record, adopted, verification))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;

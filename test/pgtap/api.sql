@@ -33,6 +33,8 @@ INSERT INTO audit_api VALUES
     ('audit_accesses', NULL, NULL),
     ('audit_activate', NULL, NULL),
     ('audit_actor_counts', 'since timestamptz, until timestamptz, "limit" integer = 10', 'TABLE(user_id text, n bigint, failed bigint, denied bigint)'),
+    ('audit_adopted_rows', NULL, NULL),
+    ('audit_adopted_text', NULL, NULL),
     ('audit_anchor_finding', NULL, NULL),
     ('audit_announce', NULL, NULL),
     ('audit_announce_start', '', 'boolean'),

@@ -96,6 +96,23 @@ like($node->safe_psql('app', "BEGIN READ ONLY; SELECT i->>'verdict', i#>>'{verif
 		SELECT fraiseql_obs.compliance_report($period, verify => true)->'integrity' AS i) AS r", @auditor),
 	qr/^verified\|24$/m, 'also in a transaction that is read-only');
 
+# rows of adopted sources are counted, and have no seals
+$node->safe_psql('app', qq(CREATE TABLE history (at timestamptz, what text);
+	INSERT INTO history SELECT (now() AT TIME ZONE 'UTC')::date - 20 + i, 'old' FROM generate_series(1, 12) i;
+	GRANT SELECT ON history TO auditor;
+	SELECT fraiseql_obs.adopt_audit_source('history', '{"created_at": "at", "operation": "what"}')));
+foreach my $arguments ($period, "$period, verify => true")
+{
+	is(integrity($verdict, 'app', $arguments),
+		'verified in part|No violation was found, but some rows of the period are not sealed. Rows of adopted sources have no seals: 3 of public.history.',
+		'adopted rows are not verified');
+}
+is($node->safe_psql('app', qq(SELECT c->'adopted_rows', c->'sources', c->'notes'->>0
+		FROM (SELECT fraiseql_obs.compliance_report($period)->'coverage' AS c) AS r), @auditor),
+	'{"public.history": 3}|["public.history"]|Rows of adopted sources are counted, and are outside of the seals: 3 of public.history.', 'which coverage says');
+is(integrity(q(i->>'verdict'), 'app', $period =~ s/10/7/r), 'verified', 'where there are none all is');
+$node->safe_psql('app', q(SELECT fraiseql_obs.forget_audit_source('history'); DROP TABLE history));
+
 # A copy of the log in which something is done
 my $copies = 0;
 sub tampered
