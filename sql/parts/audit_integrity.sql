@@ -205,6 +205,8 @@ CREATE FUNCTION audit_verdict(
     removed jsonb,
     days_without_record jsonb,
     adopted jsonb,
+    is_over boolean,
+    is_empty boolean,
     limited boolean)
 RETURNS jsonb
 LANGUAGE sql IMMUTABLE
@@ -234,6 +236,9 @@ AS $$
                'verdict', 'violations', 'reason', violations)
            WHEN coalesce(head->'size', '0') = '0' THEN jsonb_build_object(
                'verdict', 'not verified', 'reason', 'The log has no seals.')
+           WHEN is_empty THEN jsonb_build_object(
+               'verdict', 'not verified',
+               'reason', 'The log has nothing of the period that could be verified.')
            WHEN verification IS NULL THEN jsonb_build_object(
                'verdict', 'not verified',
                'reason', 'No verification of the whole period is in the log.')
@@ -249,11 +254,12 @@ AS $$
                    'Rows of adopted sources have no seals: ' || adopted_rows || '.'))
            ELSE jsonb_build_object(
                'verdict', 'verified',
-               'reason', 'All seals of rows of the period were verified, and no violation was found.')
+               'reason', 'All seals of rows of the period were verified, and no violation was found.'
+                         || CASE WHEN is_over THEN '' ELSE ' The period is not over.' END)
            END
     FROM known
 $$;
-COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean) IS
+COMMENT ON FUNCTION audit_verdict(jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, jsonb, boolean, boolean, boolean) IS
 'The verdict of a compliance report on the integrity of its period';
 
 -- verification: one that was made for the report, or null
@@ -265,6 +271,7 @@ CREATE FUNCTION audit_integrity(
     removed jsonb,
     days_without_record jsonb,
     adopted jsonb,
+    gaps jsonb,
     verification jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -287,12 +294,17 @@ BEGIN
         anchor_finding := @extschema@.audit_anchor_finding(since, until);
     END IF;
     RETURN @extschema@.audit_verdict(verification, anchor_finding, seals, head, removals,
-            days_without_record, adopted, limited)
+            days_without_record, adopted, (gaps->'is_over')::boolean,
+            -- seals of the rest of a month say nothing of days without the log
+            seals->'rows' = '0' AND seals->'unsealed' = '0'
+            AND (seals->'first' = 'null' OR since > now()
+                 OR until <= (gaps->>'log_begins')::timestamptz),
+            limited)
         || jsonb_build_object(
             'verification', verification || jsonb_build_object(
                 'seals_since', (head->>'size')::numeric - (verification->>'seals')::numeric),
             'anchor_finding', anchor_finding, 'seals', seals, 'head', head - 'is_last', 'removed_partitions', removals);
 END
 $$;
-COMMENT ON FUNCTION audit_integrity(regclass, timestamptz, timestamptz, bigint, jsonb, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION audit_integrity(regclass, timestamptz, timestamptz, bigint, jsonb, jsonb, jsonb, jsonb, jsonb) IS
 'The part of a compliance report on whether rows are those that were sealed';

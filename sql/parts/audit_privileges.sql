@@ -68,7 +68,7 @@ BEGIN
         @extschema@.audit_seal_count, @extschema@.audit_check_removed,
         @extschema@.audit_says_verified, @extschema@.audit_newest_verification,
         @extschema@.audit_anchor_finding, @extschema@.audit_adopted_rows,
-        @extschema@.audit_adopted_text,
+        @extschema@.audit_adopted_text, @extschema@.audit_gaps,
         @extschema@.audit_verify_period, @extschema@.audit_head,
         @extschema@.audit_report_seals, @extschema@.audit_verdict,
         @extschema@.audit_integrity, @extschema@.audit_report_alert,

@@ -248,6 +248,41 @@ $$;
 COMMENT ON FUNCTION audit_days_without_record(regclass, timestamptz, timestamptz, jsonb) IS
 'The part of a compliance report on days whose rows have gone without a record of it';
 
+-- Days of a period without any operation, as far as the log was there and they
+-- are over, and how many of its days are before and after that
+CREATE FUNCTION audit_gaps(log regclass, by_day jsonb, oldest_entry timestamptz)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    begins timestamptz := oldest_entry;
+    counted timestamptz;
+BEGIN
+    -- rollups have what removed partitions had, by quarters of an hour
+    IF @extschema@.audit_tail_condition(log) IS NOT NULL THEN
+        EXECUTE format('SELECT min(bucket) FROM %s WHERE dimension = ''operation'' AND grain = ''quarter''',
+                       @extschema@.audit_table_name(log, 'fraiseql_audit_counts'))
+        INTO counted;
+        IF begins IS NULL OR counted + interval '15 minutes' <= begins THEN
+            begins := counted;
+        END IF;
+    END IF;
+    RETURN (
+        SELECT jsonb_build_object(
+            'days_without_operations', coalesce(jsonb_agg(day ORDER BY day) FILTER (
+                WHERE total = 0 AND day >= begins::date AND day < current_date), '[]'),
+            'days_before_log', count(*) FILTER (
+                WHERE coalesce(day < begins::date, true) AND day <= current_date),
+            'days_to_come', count(*) FILTER (WHERE day > current_date),
+            'is_over', max(day) < current_date,
+            'log_begins', begins)
+        FROM jsonb_to_recordset(by_day) AS d (day date, total bigint));
+END
+$$;
+COMMENT ON FUNCTION audit_gaps(regclass, jsonb, timestamptz) IS
+'The part of a compliance report on days of which the log has nothing';
+
 -- Holds in force, and those that were in the period of a report
 CREATE FUNCTION audit_report_holds(log regclass, since timestamptz)
 RETURNS jsonb
@@ -308,7 +343,8 @@ CREATE FUNCTION audit_coverage(
     missing bigint,
     removed jsonb,
     days_without_record jsonb,
-    adopted jsonb)
+    adopted jsonb,
+    gaps jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -329,6 +365,11 @@ BEGIN
         'WARNING: Of these removed partitions rollups do not say what was recorded at removal: ' || differing || '.',
         'WARNING: Rows of these days (UTC) have gone without a record of their removal: ' ||
             (SELECT string_agg(d, ', ') FROM jsonb_array_elements_text(days_without_record) d) || '.',
+        CASE WHEN gaps->'is_over' = 'false' THEN
+            'The period is not over: what is still to come is not in this report.' END,
+        CASE WHEN gaps->'days_before_log' > '0' THEN format(
+            'Days of the period that are before the oldest entry of the log, which has nothing of them: %s.',
+            gaps->'days_before_log') END,
         'Rows of adopted sources are counted, and are outside of the seals: ' ||
             @extschema@.audit_adopted_text(adopted) || '.',
         CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
@@ -356,7 +397,7 @@ BEGIN
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb, jsonb, jsonb) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -383,7 +424,7 @@ DECLARE
     tally jsonb;
     by_day jsonb;
     totals jsonb;
-    silent_days jsonb;
+    gaps jsonb;
 BEGIN
     IF first_day > last_day THEN
         first_day := until;
@@ -420,13 +461,11 @@ BEGIN
     SELECT (SELECT jsonb_agg(jsonb_build_object(
                 'day', day, 'total', total, 'results', results) ORDER BY day)
             FROM all_days),
-           (SELECT coalesce(jsonb_agg(day ORDER BY day), '[]') FROM all_days
-            WHERE total = 0 AND day < current_date
-              AND day >= (retention->>'oldest_entry')::timestamptz::date),
            (SELECT jsonb_build_object('live', coalesce(sum(n) FILTER (WHERE live), 0),
                                       'rolled_up', coalesce(sum(n) FILTER (WHERE NOT live), 0))
             FROM quarters)
-    INTO by_day, silent_days, totals;
+    INTO by_day, totals;
+    gaps := @extschema@.audit_gaps(log, by_day, (retention->>'oldest_entry')::timestamptz);
 
     RETURN jsonb_build_object(
         'report', jsonb_build_object(
@@ -447,17 +486,16 @@ BEGIN
         'by_tenant', @extschema@.audit_by_key(tally->'tenant', 'tenant_id', 50),
         'retention', retention || jsonb_build_object('removed', removed),
         'holds', @extschema@.audit_report_holds(log, since),
-        'gaps', jsonb_build_object('days_without_operations', silent_days,
-                                   'log_begins', retention->'oldest_entry'),
+        'gaps', gaps,
         'coverage', @extschema@.audit_coverage(
             log, (totals->>'rolled_up')::bigint, (totals->>'live')::bigint,
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint)),
-            removed, days_without_record, adopted),
+            removed, days_without_record, adopted, gaps),
         'integrity', @extschema@.audit_integrity(
             log, since, until, (totals->>'rolled_up')::bigint,
-            removed, days_without_record, adopted, verification))
+            removed, days_without_record, adopted, gaps, verification))
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;

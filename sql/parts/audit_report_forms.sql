@@ -157,11 +157,19 @@ AS $$
         (18, 'Coverage', 'Other sources', coalesce((
             SELECT string_agg(s, ', ') FROM jsonb_array_elements_text(report#>'{coverage,sources}') s), 'none')),
         (19, 'Coverage', 'Days without any', (
-            SELECT CASE WHEN count(*) = 0 THEN 'none'
-                   ELSE count(*) || ': ' || string_agg(d, ', ') FILTER (WHERE n <= 5)
-                        || CASE WHEN count(*) > 5 THEN ' ...' ELSE '' END END
-            FROM jsonb_array_elements_text(report#>'{gaps,days_without_operations}')
-                 WITH ORDINALITY AS g (d, n))),
+            SELECT concat_ws('; ',
+                CASE WHEN count(d) > 0 THEN
+                    count(d) || ': ' || string_agg(d, ', ') FILTER (WHERE n <= 5)
+                    || CASE WHEN count(d) > 5 THEN ' ...' ELSE '' END
+                WHEN (before + later >= (report#>>'{period,days}')::bigint) IS NOT TRUE THEN 'none' END,
+                CASE WHEN before > 0 THEN before || ' before the log begins' END,
+                CASE WHEN later > 0 THEN later || ' to come' END,
+                CASE WHEN report#>'{gaps,is_over}' = 'false' THEN 'the period is not over' END)
+            FROM (SELECT coalesce((report#>>'{gaps,days_before_log}')::bigint, 0),
+                         coalesce((report#>>'{gaps,days_to_come}')::bigint, 0)) AS c (before, later)
+                 LEFT JOIN LATERAL jsonb_array_elements_text(report#>'{gaps,days_without_operations}')
+                     WITH ORDINALITY AS g (d, n) ON true
+            GROUP BY before, later)),
         (20, 'Integrity', 'Verdict', CASE report#>>'{integrity,verdict}'
             WHEN 'violations' THEN 'VIOLATIONS' ELSE report#>>'{integrity,verdict}' END),
         (21, 'Integrity', 'Reason', report#>>'{integrity,reason}'),

@@ -114,6 +114,7 @@ INSERT INTO audit_api VALUES
     ('audit_foreign_tables', NULL, NULL),
     ('audit_forget_dropped_databases', '', 'bigint'),
     ('audit_furnish', NULL, NULL),
+    ('audit_gaps', NULL, NULL),
     ('audit_guard', NULL, NULL),
     ('audit_head', NULL, NULL),
     ('audit_hold_on', NULL, NULL),

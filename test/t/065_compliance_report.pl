@@ -194,6 +194,39 @@ is( $node->safe_psql('app', q(SET TimeZone = 'UTC'; SELECT r#>>'{audit_log_acces
 like( $node->safe_psql('app', "BEGIN READ ONLY; $report"),
 	qr/That this report was made is not in the log: the transaction was read-only/, 'in a read-only transaction');
 
+# days that are to come, and before the log began
+my $day = q((now() AT TIME ZONE 'UTC')::date);
+$node->safe_psql('postgres', 'CREATE DATABASE gaps');
+$node->safe_psql('gaps', qq(CREATE EXTENSION fraiseql_obs;
+	SELECT fraiseql_obs.create_audit_log(guard_triggers => false, retention => '3 years');
+	SELECT fraiseql_obs.audit_ensure_partition(now() - interval '7 days');
+	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation) VALUES ($day - 7, 'op'), ($day - 5, 'op');
+	UPDATE fraiseql_audit.fraiseql_audit_rollup_state SET tail_since = '-infinity'));
+sub gaps
+{
+	my ($from, $to) = @_;
+	return $node->safe_psql('gaps', qq(SET TimeZone = 'UTC';
+		WITH r AS MATERIALIZED (SELECT fraiseql_obs.compliance_report($day + ($from), $day + ($to)) AS r)
+		SELECT (SELECT string_agg((d::date - $day)::text, ' ') FROM jsonb_array_elements_text(r#>'{gaps,days_without_operations}') d),
+			r#>'{gaps,days_before_log}', r#>'{gaps,days_to_come}', r#>'{gaps,is_over}',
+			(SELECT regexp_replace(value, '[0-9]{4}-[0-9-]+', 'day', 'g') FROM fraiseql_obs.audit_report_facts(r) WHERE name = 'Days without any'),
+			(SELECT string_agg(note, ' ') FROM jsonb_array_elements_text(r#>'{coverage,notes}') note WHERE note ~ 'not over|before the oldest')
+		FROM r));
+}
+my $not_over = 'The period is not over: what is still to come is not in this report.';
+my $too_early = 'Days of the period that are before the oldest entry of the log, which has nothing of them: %s.';
+foreach my $refreshed (0, 1)
+{
+	is(gaps(-7, -3), '-6 -4|0|0|true|2: day, day|', 'days without any');
+	is(gaps(-10, -4), "-6|3|0|true|1: day; 3 before the log begins|" . sprintf($too_early, 3), 'before the log');
+	is(gaps(-9, -7), "|2|0|true|2 before the log begins|" . sprintf($too_early, 2), 'all before it');
+	is(gaps(-1, 3), "-1|0|2|false|1: day; 2 to come; the period is not over|$not_over", 'to come');
+	is(gaps(1, 3), "|0|2|false|2 to come; the period is not over|$not_over", 'all to come');
+	$node->safe_psql('gaps', 'SELECT fraiseql_obs.refresh_audit_rollups()');
+}
+$node->safe_psql('gaps', 'DELETE FROM fraiseql_audit.fraiseql_audit_log WHERE created_at < now() - interval \'6 days\'');
+is(gaps(-7, -3), '-6 -4|0|0|true|2: day, day|', 'rows that are gone were there');
+
 # bad input
 sub fails
 {

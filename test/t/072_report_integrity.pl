@@ -245,6 +245,32 @@ is($node->safe_psql('tenants', "SELECT i->>'verdict', i#>>'{seals,unsealed}' FRO
 like($node->safe_psql('tenants', "SELECT fraiseql_obs.compliance_report_text($today)", @auditor),
 	qr/^Verdict +not available$/m, 'which the text says');
 
+# of days that the log has nothing of, seals of their month say nothing
+$node->safe_psql('postgres', 'CREATE DATABASE months');
+$node->safe_psql('months', q(CREATE EXTENSION fraiseql_obs;
+	SELECT fraiseql_obs.create_audit_log(retention => '3 years');
+	SELECT fraiseql_obs.grant_audit_reader('auditor');
+	SELECT fraiseql_obs.log_operation('op');
+	SELECT fraiseql_obs.seal_audit_log();
+	SELECT fraiseql_obs.verify_audit_log();
+	SELECT fraiseql_obs.seal_audit_log()));
+my $day = q((now() AT TIME ZONE 'UTC')::date);
+foreach my $arguments ("$day + 1, $day + 3", "$day - 3, $day")
+{
+	foreach my $verify ('', ', verify => true')
+	{
+		is(integrity($verdict, 'months', "$arguments$verify"), 'not verified|The log has nothing of the period that could be verified.',
+			"nothing to verify: $arguments$verify");
+	}
+}
+is(integrity($verdict, 'app', "$day - 100, $day - 90, verify => true"), 'not verified|The log has nothing of the period that could be verified.',
+	'nor where there are partitions of days');
+is(integrity($verdict, 'tenants', "$today, verify => true"), '|' . integrity(q(i->>'reason'), 'tenants', $today), 'who sees no rows is told no more');
+$node->safe_psql('tenants', 'SELECT fraiseql_obs.seal_audit_log()');
+like($node->safe_psql('tenants', "SELECT i->>'reason' FROM (
+		SELECT fraiseql_obs.compliance_report($today, verify => true)->'integrity' AS i) AS r"),
+	qr/ The period is not over\.$/, 'nor is all of a period that is not over');
+
 # a copy, in which the snapshots of seals mean nothing until it is sealed
 $node->safe_psql('postgres', 'CREATE DATABASE dormant TEMPLATE app');
 is(integrity(q(i->>'verdict', i->>'reason', i->'seals'), 'dormant'),
