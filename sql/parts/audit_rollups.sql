@@ -305,14 +305,28 @@ CREATE FUNCTION audit_counts(
     until timestamptz,
     quarters boolean DEFAULT false)
 RETURNS TABLE (bucket timestamptz, key text, result text, n bigint)
-LANGUAGE sql STABLE STRICT
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT bucket, key, result, sum(n)::bigint
-    FROM @extschema@.audit_tally(
-        ARRAY[$1], CASE WHEN quarters OR $1 = 'total' THEN 'quarter' ELSE 'day' END,
-        since, until)
-    GROUP BY bucket, key, result
+BEGIN
+    IF dimension IS NULL OR since IS NULL OR until IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'dimension, since and until must not be null',
+            HINT = 'As audit_counts(''operation'', ''2026-01-01'', ''2026-02-01'').';
+    END IF;
+    IF until <= since THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('until, %s, is not after since, %s', until, since),
+            HINT = 'Operations from since to before until are counted.';
+    END IF;
+    RETURN QUERY
+        SELECT t.bucket, t.key, t.result, sum(t.n)::bigint
+        FROM @extschema@.audit_tally(
+            ARRAY[audit_counts.dimension],
+            CASE WHEN quarters OR audit_counts.dimension = 'total' THEN 'quarter' ELSE 'day' END,
+            since, until) t
+        GROUP BY t.bucket, t.key, t.result;
+END
 $$;
 COMMENT ON FUNCTION audit_counts(text, timestamptz, timestamptz, boolean) IS
 'How many operations there were in a period, by one dimension (operation, entity_type, tenant, total), time and result';

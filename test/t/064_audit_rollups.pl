@@ -153,6 +153,15 @@ is($node->safe_psql('app', "SET ROLE keeper; $refresh"), '0', 'the owner may');
 (undef, undef, $err) =
   $node->psql('app', "SELECT * FROM fraiseql_obs.audit_counts('colour', 'yesterday', 'today')");
 like($err, qr/invalid dimension "colour".*HINT:  Valid dimensions are/s, 'a dimension that is none');
+foreach my $case (
+	[ "'operation', 'today', 'yesterday'", qr/ERROR:  until, .*, is not after since, .*HINT:  Operations from since to before until are counted/s ],
+	[ "'operation', 'today', 'today'", qr/ERROR:  until, .*, is not after since/ ],
+	(map { [ $_, qr/ERROR:  dimension, since and until must not be null\nHINT: / ] }
+		"NULL, 'yesterday', 'today'", "'operation', NULL, 'today'", "'operation', 'yesterday', NULL"))
+{
+	(undef, undef, $err) = $node->psql('app', "SELECT * FROM fraiseql_obs.audit_counts($case->[0])");
+	like($err, $case->[1], "audit_counts($case->[0])");
+}
 
 # another cluster, whose transaction ids are lower
 $node->safe_psql('app', rows(20));
