@@ -335,7 +335,8 @@ $$;
 COMMENT ON FUNCTION audit_adopted_text(jsonb) IS
 'How many rows of a period are those of adopted sources, as text';
 
--- missing: operations whose rows are gone, and that no count by UTC day has
+-- missing: operations whose rows are gone, and that no count by UTC day has;
+-- counts: those by operation, with their results
 CREATE FUNCTION audit_coverage(
     log regclass,
     from_rollups bigint,
@@ -344,7 +345,8 @@ CREATE FUNCTION audit_coverage(
     removed jsonb,
     days_without_record jsonb,
     adopted jsonb,
-    gaps jsonb)
+    gaps jsonb,
+    counts jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -372,6 +374,12 @@ BEGIN
             gaps->'days_before_log') END,
         'Rows of adopted sources are counted, and are outside of the seals: ' ||
             @extschema@.audit_adopted_text(adopted) || '.',
+        'Operations whose result is none of the log''s are in the totals, and in no column beside them: ' || (
+            SELECT string_agg(format('%s %s', n, result), ', ' ORDER BY n DESC, result COLLATE "C")
+            FROM (SELECT result, sum(n) AS n
+                  FROM jsonb_to_recordset(counts) AS c (result text, n bigint)
+                  WHERE result NOT IN ('success', 'failure', 'error', 'denied', 'timeout', 'noop')
+                  GROUP BY result) AS others) || '.',
         CASE WHEN current_setting('fraiseql_obs.audit_ring_slots', true) IS NULL THEN
             'Operations whose transaction rolled back are in the log only if the application recorded them in another transaction.'
         ELSE
@@ -397,7 +405,7 @@ BEGIN
         'notes', notes);
 END
 $$;
-COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb, jsonb, jsonb) IS
+COMMENT ON FUNCTION audit_coverage(regclass, bigint, bigint, bigint, jsonb, jsonb, jsonb, jsonb, jsonb) IS
 'The part of a compliance report on what it covers';
 
 -- The report itself, which only reads.
@@ -492,7 +500,7 @@ BEGIN
             (totals->>'live')::bigint + (totals->>'rolled_up')::bigint
             - (SELECT coalesce(sum(n), 0)::bigint
                FROM jsonb_to_recordset(tally->'entity_type') AS c (n bigint)),
-            removed, days_without_record, adopted, gaps),
+            removed, days_without_record, adopted, gaps, tally->'operation'),
         'integrity', @extschema@.audit_integrity(
             log, since, until, (totals->>'rolled_up')::bigint,
             removed, days_without_record, adopted, gaps, verification))

@@ -150,6 +150,17 @@ SELECT fraiseql_obs.compliance_report('2010-01-01', '2010-02-01')->'summary' AS 
 SELECT fraiseql_obs.forget_audit_source('source_gaps');
 DROP TABLE source_gaps;
 
+-- a result that is none of the log's is in totals alone, which reports say
+CREATE TABLE source_results (at timestamptz, what text, how text);
+INSERT INTO source_results VALUES ('2010-01-01', 'op', 'Approved'), ('2010-01-01', 'op', 'approved'), ('2010-01-01', 'op', 'held'), ('2010-01-01', 'op', 'ok');
+SELECT fraiseql_obs.adopt_audit_source('source_results', '{"created_at": "at", "operation": "what", "result": "how"}');
+SELECT r->'by_result' AS by_result, r#>>'{coverage,notes,2}' AS note,
+       fraiseql_obs.audit_result_counts(r->'by_result') AS columns
+FROM fraiseql_obs.compliance_report('2010-01-01', '2010-02-01') r;
+SELECT count(*) FROM fraiseql_obs.recent_operations(result => 'approved');
+SELECT fraiseql_obs.forget_audit_source('source_results');
+DROP TABLE source_results;
+
 -- names that are alike, odd, or the log's
 CREATE SCHEMA regress_a;
 CREATE SCHEMA regress_a_b;
