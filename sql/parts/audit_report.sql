@@ -19,6 +19,11 @@ DECLARE
     days integer := CASE profile WHEN 'default' THEN 90 WHEN 'soc2' THEN 400
                     WHEN 'pci' THEN 400 WHEN 'hipaa' THEN 2192 WHEN 'sox' THEN 2557 END;
 BEGIN
+    IF profile IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'compliance profile must not be null',
+            HINT = 'Valid profiles are "default", "soc2", "pci", "hipaa" and "sox".';
+    END IF;
     IF days IS NULL THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('invalid compliance profile "%s"', profile),

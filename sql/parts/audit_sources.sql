@@ -305,8 +305,13 @@ DECLARE
     source text;
     reader name;
 BEGIN
+    IF relation IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'relation must not be null',
+            HINT = 'Name the table.';
+    END IF;
     SELECT * INTO class FROM pg_class WHERE oid = relation;
-    IF relation IS NULL OR class.relkind NOT IN ('r', 'p', 'v', 'm', 'f')
+    IF class.relkind NOT IN ('r', 'p', 'v', 'm', 'f')
        OR class.relpersistence = 't' OR relation = log
        OR class.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = log)
     THEN

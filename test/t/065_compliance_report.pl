@@ -241,7 +241,7 @@ fails("NULL, '2026-01-01'", qr/must be dates, and not null or infinite/);
 fails("'2026-01-01', 'infinity'", qr/must be dates, and not null or infinite/);
 fails("'1900-01-01', '2026-01-01'", qr/period of 46021 days is too long.*HINT/s);
 fails("'2026-01-01', '2026-02-01', 'iso'", qr/invalid compliance profile "iso".*HINT:  Valid profiles/s);
-fails("'2026-01-01', '2026-02-01', NULL", qr/invalid compliance profile/);
+fails("'2026-01-01', '2026-02-01', NULL", qr/compliance profile must not be null.*HINT:  Valid profiles/s);
 my (undef, undef, $err) = $node->psql('app', "SET TimeZone = '<ODD>+3:07'; $report");
 like($err, qr/time zone "<ODD>\+3:07" is no multiple of 15 minutes off UTC.*HINT/s, 'a time zone that is odd');
 is($node->safe_psql('app', q(SELECT count(*) FROM fraiseql_obs.by_operation('audit.report', since => 'yesterday'))),
