@@ -238,7 +238,12 @@ BEGIN
     PERFORM @extschema@.audit_check_window(since, until);
     PERFORM @extschema@.audit_check_thresholds(jsonb_build_object(
         'lookback', extract(epoch FROM lookback), 'min_history', extract(epoch FROM min_history),
-        'number of operations', cardinality(operations), 'limit', "limit"));
+        'limit', "limit"));
+    IF coalesce(cardinality(operations), 0) = 0 THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'operations must not be null or empty',
+            HINT = 'Name those that are sensitive, as new_actors(''{delete,export}'').';
+    END IF;
     IF begins IS NULL OR begins > since - min_history THEN
         RETURN;
     END IF;

@@ -149,11 +149,11 @@ fails("audit_statistics(NULL)", qr/since and until must be times, and not null o
 fails("audit_statistics('-infinity')", qr/must be times/);
 fails("failure_spikes(weeks => 0)", qr/weeks must be more than zero.*HINT/s);
 fails("off_hours(weekdays => '{1,8}')", qr/weekdays must be from 1 to 7.*HINT/s);
-fails("new_actors(operations => '{}')", qr/number of operations must be more than zero/);
+fails("new_actors(operations => '{}')", qr/operations must not be null or empty\nHINT:  Name those that are sensitive/);
 fails("failure_spikes(factor => NULL)", qr/factor must be more than zero/);
 fails("repeated_denials(within => '-1 hour')", qr/within must be more than zero/);
 fails("repeated_denials(threshold => -1)", qr/threshold must be more than zero/);
-fails("new_actors(NULL)", qr/operations must be more than zero/);
+fails("new_actors(NULL)", qr/operations must not be null or empty/);
 fails("off_hours(from_hour => 20, to_hour => 8)", qr/from_hour must be before to_hour/);
 fails("off_hours(time_zone => 'Mars/Olympus')", qr/time zone "Mars\/Olympus" not recognized/);
 fails("silence(quiet => NULL)", qr/quiet must be more than zero/);
