@@ -57,10 +57,18 @@ BEGIN
             MESSAGE = format('%s must be more than zero', wrong),
             HINT = 'Leave it out for the usual threshold.';
     END IF;
+    -- those that are shares
+    SELECT key INTO wrong FROM jsonb_each_text(thresholds)
+    WHERE key IN ('usual_share', 'regularity') AND value::numeric > 1 LIMIT 1;
+    IF FOUND THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('%s must not be more than 1', wrong),
+            HINT = 'It is a share: 0.5 is half of them.';
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION audit_check_thresholds(jsonb) IS
-'Raises an error if a threshold is null or not positive';
+'Raises an error if a threshold is null or not positive, or a share is more than all';
 
 CREATE FUNCTION audit_statistics(
     since timestamptz DEFAULT now() - interval '1 day',
@@ -349,7 +357,7 @@ BEGIN
                           FROM (SELECT FROM %1$s
                                 WHERE entries.user_id = o.user_id AND created_at < $1
                                   AND created_at >= $1 - $9 AND NOT (%3$s) AND %2$s
-                                LIMIT floor(least($8, 1) * most.n)::bigint + 1) AS r) AS u
+                                LIMIT floor($8 * most.n)::bigint + 1) AS r) AS u
             WHERE most.n >= $10 AND u.outside <= $8 * most.n)
         SELECT o.*, format('%%s operations outside of %%s:00 to %%s:00 on working days; of %%s before, %%s were',
                            o.n, $3, $4, u.n, u.outside)
