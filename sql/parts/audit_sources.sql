@@ -304,6 +304,7 @@ DECLARE
     tenants text;
     source text;
     reader name;
+    untimed boolean;
 BEGIN
     IF relation IS NULL THEN
         RAISE null_value_not_allowed USING
@@ -353,6 +354,18 @@ BEGIN
                    format('Audit log: the rows of %s', relation));
     EXECUTE format('ALTER VIEW %s OWNER TO %I', source,
                    (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = log));
+    -- What has no time is in no period.  A view and a policy would run code of
+    -- others while the log may be written.
+    IF class.relkind IN ('r', 'p') AND NOT row_security_active(relation)
+       AND has_table_privilege(relation, 'SELECT')
+    THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s WHERE (%s) IS NULL)',
+                       relation, expressions->>'created_at') INTO untimed;
+        IF untimed THEN
+            RAISE WARNING 'rows of "%" without a time are left out', relation
+                USING HINT = 'Of these the column for "created_at" is null.';
+        END IF;
+    END IF;
     -- who reads the log reads it
     FOR reader IN
         SELECT pg_get_userbyid(grantee) FROM pg_class, aclexplode(relacl)
