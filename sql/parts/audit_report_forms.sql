@@ -536,7 +536,7 @@ AS $$
             @extschema@.audit_html_cell(e->>'operation'),
             @extschema@.audit_html_cell(concat_ws(' ', e->>'user_id', '[role ' || (e->>'db_role') || ']', '(' || (e->>'tenant_id') || ')')),
             @extschema@.audit_html_cell(concat_ws(' ', e->>'entity_type', e->>'entity_id')),
-            @extschema@.audit_html_cell(concat_ws(': ', concat_ws(' ', e->>'result', e->>'sqlstate'), e->>'error_message', e->>'details'))),
+            @extschema@.audit_html_cell(concat_ws(': ', nullif(concat_ws(' ', e->>'result', e->>'sqlstate'), ''), e->>'error_message', e->>'details'))),
             '' ORDER BY n))
     FROM jsonb_array_elements(entries) WITH ORDINALITY AS l (e, n)
 $$;

@@ -19,7 +19,7 @@ INSERT INTO reports VALUES ('hostile', $$
  "failed": {"total": 4, "entries": [{"id": 7, "created_at": "2026-08-01T10:00:00.5+00:00", "tenant_id": null, "user_id": "ann", "operation": "update",
             "entity_type": "Order", "entity_id": "1,\"2\"", "result": "failure", "sqlstate": "23505", "error_message": "line one\nline two <i>"}]},
  "denied": {"total": 0, "entries": []},
- "audit_log_access": {"total": 0, "entries": []},
+ "audit_log_access": {"total": 1, "entries": [{"id": 8, "created_at": "2026-08-01T11:00:00+00:00", "db_role": "auditor", "user_id": null, "operation": "audit.report", "details": {"end": "2026-08-01"}}]},
  "retention": {"days": 90, "profile_minimum_days": 400, "oldest_entry": null, "meets_profile": false,
    "settings": {"minimum": "60 days"},
    "removed": [{"range_from": "2026-07-31T00:00:00+00:00", "range_to": "2026-08-01T00:00:00+00:00", "total": 1000},
@@ -70,7 +70,7 @@ WHERE xmlparse(document replace(page, '<!DOCTYPE html>', '')) IS NULL;
 SELECT name, array_length(regexp_split_to_array(page, '<rect'), 1) < 200 AS few_bars FROM pages WHERE name = 'long';
 SELECT regexp_replace(line, '.*(<tr><th scope="row">)', '\1') AS escaped
 FROM pages, regexp_split_to_table(page, '\n') line
-WHERE name = 'hostile' AND line ~ '<tr|alert|<dd>' AND line ~ 'script|=cmd|=SUM|ann|one|rollup|violations';
+WHERE name = 'hostile' AND line ~ '<tr|alert|<dd>' AND line ~ 'script|=cmd|=SUM|ann|one|rollup|violations|role auditor';
 
 -- on paper each page says what it belongs to
 SELECT line FROM pages, regexp_split_to_table(page, '\n') line
