@@ -579,6 +579,10 @@ table_name(Oid log, const char *name)
 {
 	char	   *schema = get_namespace_name(get_rel_namespace(log));
 
+	if (schema == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", log)));
 	return quote_qualified_identifier(schema, name);
 }
 
@@ -780,6 +784,7 @@ read_actor_day(TupleTableSlot *slot, void *arg)
  * Adds what the rollups have of a period of whole days.  The lists of
  * dimensions and grains are there for the table's index.  Counts rows with
  * nulls where there must be none, or raises an error if it is not asked to.
+ * Which log it is may be the caller's word, so types are what we make them.
  */
 void
 fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
@@ -790,7 +795,8 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 		.required = COUNTS_NOT_NULL,.incomplete = incomplete
 	};
 
-	query.text = psprintf("SELECT dimension, grain, bucket, key, result, n FROM %s "
+	query.text = psprintf("SELECT dimension::text, grain::text, bucket::timestamptz, "
+						  "key::text, result::text, n::bigint FROM %s "
 						  "WHERE dimension IN ('total', 'operation', 'entity_type', 'tenant') "
 						  "AND grain IN ('quarter', 'day') "
 						  "AND bucket >= $1 AND bucket < $2",
@@ -799,7 +805,8 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID, TimestampTzGetDatum(to));
 	fobs_audit_run_query(&query);
 
-	query.text = psprintf("SELECT day, user_id, n, failed, denied FROM %s "
+	query.text = psprintf("SELECT day::date, user_id::text, n::bigint, "
+						  "failed::bigint, denied::bigint FROM %s "
 						  "WHERE day >= $1 AND day < $2",
 						  table_name(log, "fraiseql_audit_actor_days"));
 	query.n_args = 0;

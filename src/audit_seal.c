@@ -194,9 +194,15 @@ read_batch(Batch *batch, Oid partition)
 {
 	AuditQuery	query = {.new_snapshot = true,.row = add_row,.arg = batch};
 	char	   *schema = get_namespace_name(get_rel_namespace(partition));
-	const char *name = quote_qualified_identifier(schema,
-												  get_rel_name(partition));
+	char	   *relname = get_rel_name(partition);
+	const char *name;
 
+	/* somebody may have dropped it */
+	if (schema == NULL || relname == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", partition)));
+	name = quote_qualified_identifier(schema, relname);
 	if (batch->since == NULL || batch->baseline)
 		query.text = psprintf("SELECT * FROM ONLY %s", name);
 	else
@@ -314,19 +320,22 @@ describe_batch(Batch *batch, Oid log, TupleDesc tupdesc)
 Datum
 fraiseql_obs_audit_seal_rows(PG_FUNCTION_ARGS)
 {
-	Oid			log = PG_GETARG_OID(0);
-	Oid			partition = PG_GETARG_OID(1);
-	Batch		batch = {
-		.baseline = PG_GETARG_BOOL(2),
-		.after_id = PG_GETARG_INT64(3),
-		.until_id = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4),
-		.seen_id = PG_ARGISNULL(5) ? 0 : PG_GETARG_INT64(5),
-		.since = PG_ARGISNULL(6) ? NULL :
-		fobs_get_snapshot(PG_GETARG_DATUM(6)),
-		.snapshot = fobs_get_snapshot(PG_GETARG_DATUM(7))
-	};
+	Batch		batch = {0};
 	TupleDesc	tupdesc;
 	Datum		result;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) ||
+		PG_ARGISNULL(3) || PG_ARGISNULL(7))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("which rows are to be sealed must not be null")));
+	batch.baseline = PG_GETARG_BOOL(2);
+	batch.after_id = PG_GETARG_INT64(3);
+	batch.until_id = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4);
+	batch.seen_id = PG_ARGISNULL(5) ? 0 : PG_GETARG_INT64(5);
+	batch.since = PG_ARGISNULL(6) ? NULL :
+		fobs_get_snapshot(PG_GETARG_DATUM(6));
+	batch.snapshot = fobs_get_snapshot(PG_GETARG_DATUM(7));
 
 	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -334,12 +343,12 @@ fraiseql_obs_audit_seal_rows(PG_FUNCTION_ARGS)
 
 	batch.counts = fobs_counts_create();
 	batch.leaves = fobs_leaves_create(1);
-	read_batch(&batch, partition);
-	result = describe_batch(&batch, log, tupdesc);
+	read_batch(&batch, PG_GETARG_OID(1));
+	result = describe_batch(&batch, PG_GETARG_OID(0), tupdesc);
 	fobs_leaves_free(batch.leaves);
 	fobs_counts_free(batch.counts);
 	if (batch.n > 0)
-		summarize(partition);
+		summarize(PG_GETARG_OID(1));
 	PG_RETURN_DATUM(result);
 }
 
