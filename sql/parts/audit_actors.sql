@@ -48,6 +48,7 @@ BEGIN
             system_identifier bigint,
             database_oid oid,
             tail_since timestamptz,
+            kept_since date,
             singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton))
         $table$, state);
     EXECUTE format('COMMENT ON TABLE %s IS %L', state,
@@ -97,9 +98,11 @@ DECLARE
     operations text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_operations');
     state text := @extschema@.audit_table_name(log, 'fraiseql_audit_actor_state');
     tail text;
+    noted record;
     sealed record;
+    kept_since date;
 BEGIN
-    EXECUTE format('SELECT FROM %s FOR UPDATE', state);
+    EXECUTE format('SELECT * FROM %s FOR UPDATE', state) INTO STRICT noted;
     EXECUTE format('SELECT * FROM %s WHERE @extschema@.audit_is_native(snapshot, system_identifier, database_oid)',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
     INTO sealed;
@@ -112,19 +115,18 @@ BEGIN
         EXECUTE format('DELETE FROM %s', operations);
     END IF;
     PERFORM @extschema@.audit_note_rows(log, coalesce(tail, 'true'));
-    EXECUTE format('UPDATE %s SET (snapshot, baseline_id, system_identifier, database_oid, tail_since)
-                    = ($1, $2, $3, $4, $5)', state)
-    USING sealed.snapshot, sealed.baseline_id, sealed.system_identifier,
-          sealed.database_oid, sealed.tail_since;
     -- what is detached may come back
-    EXECUTE format($query$
-        DELETE FROM %s
-        WHERE days[1] < (SELECT min(range_from AT TIME ZONE 'UTC')::date
-                         FROM (SELECT range_from FROM @extschema@.audit_partitions($1)
-                               UNION ALL
-                               SELECT range_from FROM @extschema@.audit_detached_partitions($1)) AS p)
-        $query$, operations)
-    USING log;
+    SELECT min(range_from AT TIME ZONE 'UTC')::date INTO kept_since
+    FROM (SELECT range_from FROM @extschema@.audit_partitions(log)
+          UNION ALL
+          SELECT range_from FROM @extschema@.audit_detached_partitions(log)) AS p;
+    EXECUTE format('UPDATE %s SET (snapshot, baseline_id, system_identifier, database_oid, tail_since, kept_since)
+                    = ($1, $2, $3, $4, $5, $6)', state)
+    USING sealed.snapshot, sealed.baseline_id, sealed.system_identifier,
+          sealed.database_oid, sealed.tail_since, kept_since;
+    IF kept_since IS DISTINCT FROM noted.kept_since THEN
+        EXECUTE format('DELETE FROM %s WHERE days[1] < $1', operations) USING kept_since;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION audit_note_actors(regclass) IS

@@ -203,25 +203,16 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '200ms'
 AS $$
 DECLARE
-    attempts CONSTANT integer := 5;
     last_id bigint;
 BEGIN
-    FOR attempt IN 1 .. attempts LOOP
-        BEGIN
-            EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', log);
-            last_id := coalesce(pg_sequence_last_value(
-                pg_get_serial_sequence(log::text, 'id')), 0);
-            RAISE SQLSTATE 'FOBS1';
-        EXCEPTION
-            WHEN SQLSTATE 'FOBS1' THEN
-                RETURN last_id;
-            WHEN lock_not_available THEN
-                IF attempt = attempts THEN
-                    RAISE;
-                END IF;
-        END;
-        PERFORM pg_sleep(0.05 + 0.2 * random());
-    END LOOP;
+    BEGIN
+        EXECUTE format('LOCK TABLE ONLY %s IN SHARE MODE', log);
+        last_id := coalesce(pg_sequence_last_value(
+            pg_get_serial_sequence(log::text, 'id')), 0);
+        RAISE SQLSTATE 'FOBS1';
+    EXCEPTION WHEN SQLSTATE 'FOBS1' THEN
+        RETURN last_id;
+    END;
 END
 $$;
 COMMENT ON FUNCTION audit_last_id(regclass) IS
