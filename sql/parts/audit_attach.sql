@@ -134,6 +134,7 @@ BEGIN
         @extschema@.audit_drain_ring(),
         @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
+        @extschema@.audit_server_stopped(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
         @extschema@.index_audit_partitions(),
         @extschema@.audit_do_refresh_audit_rollups(),

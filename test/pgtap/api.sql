@@ -194,6 +194,7 @@ INSERT INTO audit_api VALUES
     ('audit_seal_hash', NULL, NULL),
     ('audit_seal_rows', NULL, NULL),
     ('audit_search', NULL, NULL),
+    ('audit_server_stopped', NULL, NULL),
     ('audit_sign_checkpoint', NULL, NULL),
     ('audit_snapshot', NULL, NULL),
     ('audit_source_of', NULL, NULL),
