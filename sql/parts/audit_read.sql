@@ -62,6 +62,11 @@ BEGIN
             MESSAGE = 'limit must not be null or negative',
             HINT = 'Give the number of rows to return, or leave it out.';
     END IF;
+    IF (before.created_at IS NULL) <> (before.id IS NULL) THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'before must have both created_at and id',
+            HINT = 'Give those of the last row of the page before.';
+    END IF;
     IF until < since THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('until, %s, is before since, %s', until, since),
