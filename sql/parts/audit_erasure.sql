@@ -221,6 +221,11 @@ BEGIN
         RAISE null_value_not_allowed USING
             MESSAGE = 'entity_type and entity_id must be given together';
     END IF;
+    IF '' IN (user_id, entity_type, entity_id, tenant_id) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'what to erase must not be empty',
+            HINT = 'Leave out, or give as NULL, what it is not about.';
+    END IF;
     IF coalesce(reason, '') = '' THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'reason to erase entries of the audit log must be given';

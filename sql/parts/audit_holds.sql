@@ -102,9 +102,19 @@ BEGIN
         RAISE null_value_not_allowed USING
             MESSAGE = 'reason of a legal hold must not be null or empty';
     END IF;
+    IF '' IN (tenant_id, user_id, entity_type, entity_id) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'subject of a legal hold must not be empty',
+            HINT = 'Leave out, or give as NULL, what the hold is not about.';
+    END IF;
     IF entity_id IS NOT NULL AND entity_type IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'entity_type of a legal hold must be given with entity_id';
+    END IF;
+    IF NOT isfinite(since) OR NOT isfinite(until) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'since and until of a legal hold must not be infinite',
+            HINT = 'Leave out since or until for a hold without a beginning or an end.';
     END IF;
     IF until <= since THEN
         RAISE invalid_parameter_value USING

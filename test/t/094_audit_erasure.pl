@@ -49,6 +49,8 @@ fails("SELECT fraiseql_obs.erase_audit_details($_->[0])", $_->[1], "erase_audit_
   foreach (["reason => 'x'", 'user_id, or entity_type and entity_id, of what to erase must be given'],
 	["entity_type => 'Type0', reason => 'x'", 'user_id, or entity_type and entity_id'],
 	["'user1', 'Type0', reason => 'x'", 'entity_type and entity_id must be given together'],
+	["'', reason => 'x'", 'what to erase must not be empty'],
+	["'user1', tenant_id => '', reason => 'x'", 'what to erase must not be empty'],
 	["'user1'", 'reason to erase entries of the audit log must be given'],
 	["'user1', reason => 'x', before => NULL", 'before must be a time'],
 	["'user1', reason => 'x', columns => '{}'", 'columns to erase must be erasable columns'],
