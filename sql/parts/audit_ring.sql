@@ -66,6 +66,7 @@ DECLARE
     newest record;
     sealed_at timestamptz;
     clean boolean;
+    first_start boolean := false;
     in_doubt bigint;
 BEGIN
     IF began_at IS NULL THEN
@@ -85,14 +86,24 @@ BEGIN
                     AND newest.details->'unsettled' = '0'
                     AND coalesce(@extschema@.audit_server_stopped(),
                                  newest.details->'worker' = 'true'), false);
+    -- nobody has ever said that he keeps what is rolled back
+    IF NOT clean THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s WHERE operation = %L)
+                           AND NOT EXISTS (SELECT FROM %s)', log, 'audit.start',
+                       @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+        INTO first_start;
+    END IF;
     SELECT count(*) INTO in_doubt FROM pg_prepared_xacts
     WHERE database = current_database() AND prepared < began_at;
     PERFORM @extschema@.log_operation('audit.start',
         result => CASE WHEN clean THEN 'success' ELSE 'failure' END,
-        error_message => CASE WHEN NOT clean THEN
+        error_message => CASE WHEN first_start THEN
+            'operations that were rolled back before are not in the log, for the library was not loaded'
+            WHEN NOT clean THEN
             'operations that were rolled back before may be missing' END,
         details => jsonb_strip_nulls(jsonb_build_object(
-            'unclean', NOT clean,
+            'unclean', NOT clean AND NOT first_start,
+            'not_loaded', CASE WHEN first_start THEN true END,
             'since', greatest(newest.created_at, sealed_at),
             'prepared_transactions', nullif(in_doubt, 0))));
     RETURN true;
