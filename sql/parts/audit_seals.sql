@@ -470,11 +470,16 @@ DECLARE
     state record;
     note text;
 BEGIN
+    IF row_security_active(log) THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'cannot give the checkpoint of an audit log of which row security hides rows',
+            HINT = 'Have it made by a member of its owner, or by a reader with BYPASSRLS.';
+    END IF;
     EXECUTE format('SELECT * FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state')) INTO state;
     IF state IS NULL OR state.seals = 0 THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = 'there is no seal of the audit log that could be seen',
+            MESSAGE = 'there is no seal of the audit log',
             HINT = 'Seal it with: SELECT fraiseql_obs.seal_audit_log();';
     END IF;
     EXECUTE format('SELECT note FROM %s WHERE size = $1',

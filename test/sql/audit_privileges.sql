@@ -117,6 +117,12 @@ SET LOCAL app.tenant_id = E'umbrella\' OR true --';
 SELECT operation FROM fraiseql_obs.recent_operations();
 SET LOCAL app.tenant_id = 'umbrella';
 SELECT operation FROM fraiseql_obs.failed_operations();
+-- what is of all rows is not for who does not see them
+SAVEPOINT s;
+\set VERBOSITY default
+SELECT fraiseql_obs.audit_checkpoint();
+\set VERBOSITY sqlstate
+ROLLBACK TO s;
 -- our setting goes before the application's
 SET LOCAL fraiseql_obs.tenant_id = 'acme';
 SELECT operation FROM fraiseql_obs.recent_operations();
