@@ -56,6 +56,7 @@ INSERT INTO audit_api VALUES
     ('audit_check_period', NULL, NULL),
     ('audit_check_removed', NULL, NULL),
     ('audit_check_retention', NULL, NULL),
+    ('audit_check_sources', NULL, NULL),
     ('audit_check_table', NULL, NULL),
     ('audit_check_thresholds', NULL, NULL),
     ('audit_check_stray_counts', NULL, NULL),
