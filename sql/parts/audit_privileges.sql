@@ -16,7 +16,8 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
-        @extschema@.log_operation, @extschema@.log_operations TO %I', role);
+        @extschema@.log_operation, @extschema@.log_operations,
+        @extschema@.audit_wrong_key TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION grant_audit_writer(name) IS

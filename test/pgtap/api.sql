@@ -229,6 +229,7 @@ INSERT INTO audit_api VALUES
     ('audit_verify_period', NULL, NULL),
     ('audit_verify_partition', NULL, NULL),
     ('audit_write_tombstone', NULL, NULL),
+    ('audit_wrong_key', NULL, NULL),
     ('by_entity', 'entity_type text, entity_id text, "limit" integer = 1000, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
     ('by_operation', 'operation text, "limit" integer = 100, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),
     ('by_request', 'request_id text = NULL, trace_id text = NULL, "limit" integer = 100, since timestamptz = (now() - ''1 day''::interval), until timestamptz = NULL', 'SETOF fraiseql_obs.audit_event'),

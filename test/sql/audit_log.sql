@@ -71,6 +71,8 @@ SELECT fraiseql_obs.log_operations('[{"operation": "login", "user_id": "carol"},
                                      {"operation": "export", "details": {"rows": 5}, "changed_fields": ["a", "b"]}]');
 SELECT operation, user_id, result, details, changed_fields FROM fraiseql_obs.recent_operations(3);
 SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "bad", "result": "great"}]');
+SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "good", "duration_ms": "slow"}]');
+SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "good"}, {"user_id": "nobody"}]');
 SELECT fraiseql_obs.log_operations('[{"operation": "good", "colour": "red"}]');
 SELECT fraiseql_obs.log_operations('{"operation": "good"}');
 SELECT fraiseql_obs.log_operations('["good"]');
