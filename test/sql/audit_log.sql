@@ -53,6 +53,7 @@ SELECT count(*) FROM fraiseql_obs.by_operation('lost');
 -- bad input
 SELECT fraiseql_obs.log_operation(NULL);
 SELECT fraiseql_obs.log_operation('');
+SELECT fraiseql_obs.log_operation(E' \t\n');
 SELECT fraiseql_obs.log_operation('x', result => NULL);
 SELECT fraiseql_obs.log_operation('x', result => 'great');
 SELECT fraiseql_obs.log_operation('x', entity_id => repeat('x', 1025));
