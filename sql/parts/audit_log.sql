@@ -484,11 +484,17 @@ DECLARE
     log regclass;
     table_name text := quote_ident(schema) || '.fraiseql_audit_log';
     settings text := quote_ident(schema) || '.fraiseql_audit_settings';
-    here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    here name;
     in_the_way regclass;
     kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
 BEGIN
+    IF NOT has_table_privilege('@extschema@.audit_registry', 'INSERT') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'permission denied to create the audit log',
+            HINT = 'A superuser creates it once in the database, for a role to own it.';
+    END IF;
+    here := (SELECT schema_name FROM @extschema@.audit_registry);
     IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
        OR guard_triggers IS NULL
     THEN

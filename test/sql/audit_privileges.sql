@@ -87,6 +87,15 @@ SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.grant_audit_writer('regress_audit_reader');
 RESET ROLE;
 
+-- to call create_audit_log() is not enough to make a log
+GRANT EXECUTE ON FUNCTION fraiseql_obs.create_audit_log TO regress_audit_reader;
+SET ROLE regress_audit_reader;
+\set VERBOSITY default
+SELECT fraiseql_obs.create_audit_log();
+\set VERBOSITY sqlstate
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION fraiseql_obs.create_audit_log FROM regress_audit_reader;
+
 -- a log of tenants, in another database
 \set main :DBNAME
 CREATE DATABASE regress_privileges;
