@@ -207,6 +207,12 @@ BEGIN
             EXECUTE format('ALTER EXTENSION fraiseql_obs DROP %s %s', member.kind, member.name);
         END LOOP;
         PERFORM @extschema@.audit_activate();
+    ELSIF @extschema@.audit_found_logs() IS NOT NULL THEN
+        -- CREATE EXTENSION does not show notices
+        RAISE WARNING USING
+            MESSAGE = 'an audit log was found, and not taken',
+            DETAIL = 'There are several, or its tables are not all of one role that is a superuser, the database''s owner, or nobody''s to log in as or be a member of.',
+            HINT = @extschema@.audit_found_logs();
     END IF;
 END
 $$;

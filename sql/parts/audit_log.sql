@@ -84,13 +84,29 @@ BEGIN
     IF log IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = 'audit log does not exist',
-            HINT = 'Create it with: SELECT fraiseql_obs.create_audit_log();';
+            HINT = coalesce(@extschema@.audit_found_logs(),
+                            'Create it with: SELECT fraiseql_obs.create_audit_log();');
     END IF;
     RETURN log;
 END
 $$;
 COMMENT ON FUNCTION audit_log() IS
 'The table that holds the audit log of this database; an error if there is none';
+
+-- What looks like a log may be somebody's who wants to be told what others do.
+CREATE FUNCTION audit_found_logs()
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format(
+        'If role "%s" is to be trusted, take the log that stands in schema "%s" with: SELECT fraiseql_obs.create_audit_log(%L, owner => %L);',
+        pg_get_userbyid(relowner), nspname, nspname, pg_get_userbyid(relowner)), ' ' ORDER BY nspname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relname = 'fraiseql_audit_log' AND relkind = 'p'
+$$;
+COMMENT ON FUNCTION audit_found_logs() IS
+'How to take what stands in this database and is called as an audit log; null if nothing is';
 
 CREATE FUNCTION audit_is_active()
 RETURNS boolean

@@ -110,6 +110,7 @@ INSERT INTO audit_api VALUES
     ('audit_entry_time', NULL, NULL),
     ('audit_foreign_tables', NULL, NULL),
     ('audit_forget_dropped_databases', '', 'bigint'),
+    ('audit_found_logs', NULL, NULL),
     ('audit_furnish', NULL, NULL),
     ('audit_guard', NULL, NULL),
     ('audit_head', NULL, NULL),
