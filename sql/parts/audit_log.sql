@@ -470,6 +470,46 @@ $$;
 COMMENT ON FUNCTION audit_unite_owners(regclass) IS
 'Gives all tables of an audit log to its owner';
 
+-- Of what is as usual nobody knows if it was asked for.
+CREATE FUNCTION audit_warn_unchanged(
+    log regclass,
+    owner name,
+    retention interval,
+    indexes text,
+    tenant_isolation boolean,
+    guard_triggers boolean,
+    distribute_by name)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made record;
+    unchanged text;
+BEGIN
+    EXECUTE format('SELECT * FROM %s', @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO made;
+    SELECT concat_ws(', ',
+        CASE WHEN owner <> pg_get_userbyid(relowner) THEN 'owner' END,
+        CASE WHEN retention IS NOT NULL AND made.retention IS DISTINCT FROM retention THEN 'retention' END,
+        CASE WHEN indexes <> 'full' AND made.indexes <> indexes THEN 'indexes' END,
+        CASE WHEN tenant_isolation AND NOT made.tenant_isolation THEN 'tenant_isolation' END,
+        CASE WHEN made.guard_triggers AND NOT guard_triggers THEN 'guard_triggers' END,
+        CASE WHEN distribute_by IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = log AND i.indisprimary AND a.attname = distribute_by)
+        THEN 'distribute_by' END)
+    INTO unchanged FROM pg_class WHERE oid = log;
+    IF unchanged <> '' THEN
+        RAISE WARNING USING
+            MESSAGE = format('audit log "%s" stays as it was made; not applied: %s', log, unchanged),
+            HINT = 'set_audit_retention() changes the retention, ALTER TABLE ... OWNER TO the owner; all else is fixed when the log is made.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_warn_unchanged(regclass, name, interval, text, boolean, boolean, name) IS
+'Warns of arguments of create_audit_log() that a log that stands is not made by';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -544,6 +584,8 @@ BEGIN
     END IF;
     IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
+        PERFORM @extschema@.audit_warn_unchanged(log, audit_do_create_audit_log.owner, retention, indexes,
+                                                 tenant_isolation, guard_triggers, distribute_by);
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
         PERFORM @extschema@.audit_attach(log);

@@ -229,6 +229,7 @@ INSERT INTO audit_api VALUES
     ('audit_verify', NULL, NULL),
     ('audit_verify_period', NULL, NULL),
     ('audit_verify_partition', NULL, NULL),
+    ('audit_warn_unchanged', NULL, NULL),
     ('audit_write_tombstone', NULL, NULL),
     ('audit_wrong_key', NULL, NULL),
     ('by_entity', 'entity_type text, entity_id text, "limit" integer = 1000, tenant_id text = NULL, result text = NULL, since timestamptz = NULL, until timestamptz = NULL, before fraiseql_obs.audit_position = NULL', 'SETOF fraiseql_obs.audit_event'),

@@ -10,6 +10,9 @@ SET client_min_messages = notice;
 
 -- again: nothing changes
 SELECT fraiseql_obs.create_audit_log();
+SELECT fraiseql_obs.create_audit_log(owner => 'regress_fraiseql_keeper');
+SELECT fraiseql_obs.create_audit_log(owner => CURRENT_USER, retention => '400 days', indexes => 'lean',
+                                     tenant_isolation => true, guard_triggers => false, distribute_by => 'tenant_id');
 SELECT fraiseql_obs.create_audit_log(schema => 'elsewhere');
 SELECT fraiseql_obs.create_audit_log(indexes => 'many');
 SELECT fraiseql_obs.create_audit_log(distribute_by => 'color');
