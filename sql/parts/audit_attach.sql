@@ -122,6 +122,7 @@ BEGIN
         @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
         @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
+        @extschema@.audit_checkpoint_note, @extschema@.audit_is_signing,
         @extschema@.audit_checkpoint_number,
         @extschema@.audit_sign_checkpoint(),
         @extschema@.audit_publish_checkpoint(text),
