@@ -56,7 +56,7 @@ fails("SELECT fraiseql_obs.place_hold($_->[0])", $_->[1], "place_hold($_->[0])")
 	["'x', tenant_id => '', user_id => 'bob'", 'subject of a legal hold must not be empty'],
 	["'x', user_id => 'bob', since => 'infinity'", 'since and until of a legal hold must not be infinite'],
 	["'x', until => '-infinity'", 'since and until of a legal hold must not be infinite'],
-	["'x', since => now(), until => now()", 'until must be after since']);
+	["'x', since => now(), until => now()", 'until must be after since\nHINT:  ']);
 fails("SELECT fraiseql_obs.release_hold($_->[0])", $_->[1], "release_hold($_->[0])")
   foreach (['1, NULL', 'reason to release a legal hold must not be null or empty'],
 	["99, 'x'", 'there is no legal hold 99 to release']);
