@@ -122,7 +122,9 @@ take_leave(void)
 						 LEAVE_STEP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	} while (GetCurrentTimestamp() < deadline);
-	(void) fobs_audit_execute(ANNOUNCE_STOP);
+	/* if we are switched off, the server goes on */
+	if (fobs_audit_worker)
+		(void) fobs_audit_execute(ANNOUNCE_STOP);
 }
 
 /* Ends, so that the launcher starts a worker again or not. */

@@ -103,9 +103,17 @@ $node->poll_query_until('postgres',
 is(announcement(), 'success|false|t', 'after an end of the worker');
 is( sql("SELECT details->'worker' FROM $log WHERE operation = 'audit.stop' ORDER BY id DESC LIMIT 1"),
 	'true', 'which says that it was');
+my $stops = sql("SELECT count(*) FROM $log WHERE operation = 'audit.stop'");
 $node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = off');
+$node->reload;
+$node->poll_query_until('postgres',
+	"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'fraiseql_obs audit worker')")
+  or die 'the worker does not end';
+is(sql("SELECT count(*) FROM $log WHERE operation = 'audit.stop'"),
+	$stops, 'nor does a worker that is switched off');
 $node->restart;
 sql($announce);
+like(announcement(), qr/^failure\|true\|/, 'for the server goes on without it');
 
 # an end that was not the end
 sql($stop);
