@@ -67,7 +67,10 @@ static Entry *own = NULL;
 static bool announced = false;
 static char announced_name[FOBS_DATNAME_SIZE];
 
-static const FobsAuditStatus nothing_known = {0, -1, -1, -1, 0, -1, false};
+static const FobsAuditStatus nothing_known = {
+	.seals = -1,.root = -1,.is_signed = -1,.partitions_ahead = -1,
+	.violations = -1
+};
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -335,7 +338,8 @@ unlock_status(void)
 
 /* Notes that the log was sealed just now, and how far it is. */
 void
-fobs_audit_databases_note_seals(int64 seals, int64 root)
+fobs_audit_databases_note_seals(int64 seals, int64 root,
+								int64 is_signed)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	FobsAuditStatus *status = lock_status();
@@ -345,6 +349,7 @@ fobs_audit_databases_note_seals(int64 seals, int64 root)
 	status->sealed_at = now;
 	status->seals = seals;
 	status->root = root;
+	status->is_signed = is_signed;
 	unlock_status();
 }
 

@@ -25,6 +25,7 @@ typedef struct FobsAuditStatus
 	TimestampTz sealed_at;		/* when the worker last looked what to seal */
 	int64		seals;			/* how many there were then */
 	int64		root;			/* of their tree, the first 48 bits */
+	int64		is_signed;		/* 1 or 0: its checkpoint, if it is to be */
 	int64		partitions_ahead;	/* made for times to come */
 	TimestampTz verified_at;	/* as a whole, and nothing was wrong */
 	int64		violations;		/* that the last such verification found */
@@ -52,7 +53,8 @@ extern bool fobs_audit_databases_enter(const char *name);
 extern void fobs_audit_databases_leave(bool for_good);
 
 /* for who keeps or verifies the log of his database */
-extern void fobs_audit_databases_note_seals(int64 seals, int64 root);
+extern void fobs_audit_databases_note_seals(int64 seals, int64 root,
+											int64 is_signed);
 extern void fobs_audit_databases_note_partitions(int64 ahead);
 extern void fobs_audit_databases_note_verified(int64 violations,
 											   bool anchored);

@@ -58,6 +58,7 @@ PG_FUNCTION_INFO_V1(fraiseql_obs_audit_drain_ring);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_forget_dropped_databases);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_start);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_claim_stop);
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_server_stopped);
 
 /* How an operation ended that was rolled back */
 static FobsResult
@@ -398,16 +399,41 @@ fraiseql_obs_audit_claim_start(PG_FUNCTION_ARGS)
 }
 
 /*
- * audit_claim_stop() returns integer
+ * audit_claim_stop() returns jsonb
  *
- * The transaction writes the entry that the audit has stopped.  Returns how
- * many operations have no entry yet.
+ * The transaction writes the entry that the audit has stopped.  Returns its
+ * details: how many operations have no entry yet, and if it is the worker that
+ * says so, which does when it ends.
  */
 Datum
 fraiseql_obs_audit_claim_stop(PG_FUNCTION_ARGS)
 {
+	bool		is_worker;
+	char	   *json;
+
 	fobs_counters_require();
 	PreventCommandDuringRecovery("audit_announce_stop()");
-	fobs_audit_ring_announce_stop();
-	PG_RETURN_INT32(fobs_audit_ring_unsettled());
+	is_worker = fobs_audit_ring_announce_stop();
+	json = psprintf("{\"unsettled\": %d, \"worker\": %s}",
+					fobs_audit_ring_unsettled(),
+					is_worker ? "true" : "false");
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+}
+
+/*
+ * audit_server_stopped() returns boolean
+ *
+ * Whether the server before this one was shut down in order; NULL if that was
+ * another one, of which this was a standby.
+ */
+Datum
+fraiseql_obs_audit_server_stopped(PG_FUNCTION_ARGS)
+{
+	FobsServerEnd end;
+
+	fobs_counters_require();
+	end = fobs_audit_ring_server_before();
+	if (end == FOBS_SERVER_ELSEWHERE)
+		PG_RETURN_NULL();
+	PG_RETURN_BOOL(end == FOBS_SERVER_STOPPED);
 }

@@ -364,7 +364,7 @@ check_name(const Operation *operation)
 {
 	char	   *name = TextDatumGetCString(operation->values[ARG_OPERATION]);
 
-	if (name[0] == '\0')
+	if (name[strspn(name, " \t\n\r\f\v")] == '\0')
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"operation\" of an audit log entry must not be empty"),

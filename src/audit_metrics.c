@@ -52,6 +52,10 @@ static const FobsFamily root_family = {
 	"fraiseql_obs_audit_checkpoint_root", FOBS_GAUGE, NULL,
 	"First 48 bits of the root of that checkpoint as a number, see audit_checkpoint_number()."
 };
+static const FobsFamily signed_family = {
+	"fraiseql_obs_audit_checkpoint_signed", FOBS_GAUGE, NULL,
+	"1 if that checkpoint is signed, 0 if it could not be."
+};
 static const FobsFamily verified_family = {
 	"fraiseql_obs_audit_verified_timestamp_seconds", FOBS_GAUGE, "seconds",
 	"When all of the audit log was last verified without a violation, in Unix time."
@@ -113,6 +117,8 @@ sample_of(const FobsFamily *family, const FobsAuditDatabase *database,
 		return status->seals;
 	if (family == &root_family)
 		return status->root;
+	if (family == &signed_family)
+		return status->is_signed;
 	if (family == &verified_family && status->verified_at != 0)
 		return fobs_unix_time(status->verified_at);
 	if (family == &violations_family)
@@ -127,7 +133,8 @@ write_databases(FobsWriter *writer)
 {
 	static const FobsFamily *const families[] = {
 		&worker_family, &lag_family, &size_family, &root_family,
-		&verified_family, &violations_family, &partitions_family
+		&signed_family, &verified_family, &violations_family,
+		&partitions_family
 	};
 	FobsAuditDatabase *databases =
 	palloc(FOBS_MAX_AUDIT_DATABASES * sizeof(FobsAuditDatabase));

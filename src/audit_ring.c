@@ -49,6 +49,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_control.h"
+#include "common/controldata_utils.h"
 #include "miscadmin.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
@@ -98,6 +100,7 @@ typedef struct RingShared
 {
 	pg_atomic_uint64 rows[FOBS_N_RESULTS];
 	pg_atomic_uint64 lost[FOBS_N_LOSSES];
+	FobsServerEnd server_before;
 	ConditionVariable freed;	/* some slot was */
 	slock_t		mutex;
 	int32		first_free;		/* under mutex */
@@ -147,6 +150,32 @@ shmem_size(void)
 					mul_size(fobs_audit_ring_slots, sizeof(FobsRingSlot)));
 }
 
+/*
+ * How the server before this one ended: what it has written itself is still in
+ * the control file when shared memory is made.
+ */
+static FobsServerEnd
+find_server_end(void)
+{
+	bool		valid;
+	ControlFileData *control = get_controlfile(DataDir, &valid);
+	DBState		state = control->state;
+
+	pfree(control);
+	if (!valid)
+		return FOBS_SERVER_CRASHED;
+	switch (state)
+	{
+		case DB_SHUTDOWNED:
+			return FOBS_SERVER_STOPPED;
+		case DB_SHUTDOWNED_IN_RECOVERY:
+		case DB_IN_ARCHIVE_RECOVERY:
+			return FOBS_SERVER_ELSEWHERE;
+		default:
+			return FOBS_SERVER_CRASHED;
+	}
+}
+
 /* Asks for shared memory; from the shmem_request hook. */
 void
 fobs_audit_ring_shmem_request(void)
@@ -168,6 +197,7 @@ fobs_audit_ring_shmem_startup(void)
 		pg_atomic_init_u64(&shared->rows[i], 0);
 	for (int i = 0; i < FOBS_N_LOSSES; i++)
 		pg_atomic_init_u64(&shared->lost[i], 0);
+	shared->server_before = find_server_end();
 	ConditionVariableInit(&shared->freed);
 	SpinLockInit(&shared->mutex);
 	shared->next_sequence = 1;
@@ -1028,13 +1058,37 @@ fobs_audit_ring_announce_start(TimestampTz *began_at)
 	return ours;
 }
 
-/* If this transaction commits, the start is to be announced again. */
-void
+/* How the server before this one ended */
+FobsServerEnd
+fobs_audit_ring_server_before(void)
+{
+	return shared->server_before;
+}
+
+/*
+ * If this transaction commits, the start is to be announced again.  Returns
+ * whether we are who drains our database; an error if that is another process,
+ * which alone knows when it ends.
+ */
+bool
 fobs_audit_ring_announce_stop(void)
 {
 	Level	   *level = current_level();
+	Latch	   *drainer;
 
-	level->announces_stop = my_database != NULL;
+	if (my_database == NULL)
+		return false;
+	SpinLockAcquire(&shared->mutex);
+	drainer = my_database->drainer;
+	SpinLockRelease(&shared->mutex);
+	if (drainer != NULL && drainer != MyLatch)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the audit worker of this database announces itself when it stops"),
+				 errhint("Announce a stop only where \"%s\" is off.",
+						 "fraiseql_obs.audit_worker")));
+	level->announces_stop = true;
+	return drainer != NULL;
 }
 
 /*

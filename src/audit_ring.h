@@ -40,6 +40,14 @@ typedef enum FobsLoss
 	FOBS_N_LOSSES
 } FobsLoss;
 
+/* How the server ended that used the data directory before this one */
+typedef enum FobsServerEnd
+{
+	FOBS_SERVER_STOPPED,		/* shut down in order */
+	FOBS_SERVER_CRASHED,
+	FOBS_SERVER_ELSEWHERE		/* this one was its standby */
+} FobsServerEnd;
+
 /* What was lost since somebody last said so */
 typedef struct FobsLosses
 {
@@ -104,7 +112,8 @@ extern int	fobs_audit_ring_take(FobsRingSlot **slots, int max);
 extern void fobs_audit_ring_reject(void);
 extern bool fobs_audit_ring_declare(FobsLosses *losses);
 extern bool fobs_audit_ring_announce_start(TimestampTz *began_at);
-extern void fobs_audit_ring_announce_stop(void);
+extern FobsServerEnd fobs_audit_ring_server_before(void);
+extern bool fobs_audit_ring_announce_stop(void);
 
 /* For who drains on its own */
 extern bool fobs_audit_ring_set_drainer(Latch *latch);

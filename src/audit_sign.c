@@ -89,7 +89,7 @@ sign_note(const char *note)
 static char *
 read_checkpoint(void)
 {
-	if (SPI_execute("SELECT fraiseql_obs.audit_checkpoint()", false, 1) !=
+	if (SPI_execute("SELECT fraiseql_obs.audit_checkpoint_note()", false, 1) !=
 		SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the checkpoint of the audit log");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);

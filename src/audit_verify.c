@@ -528,6 +528,17 @@ collect_entry(Verifier *verifier, const AuditRow *row)
 				 &verifier->n_entry_ids, row->values[AUDIT_ID]);
 }
 
+/* Does a start say that there was none before, with the library? */
+static bool
+is_first_start(const AuditRow *row)
+{
+	static const char reason[] = "for the library was not loaded";
+
+	return !row->nulls[AUDIT_ERROR_MESSAGE] &&
+		strstr(TextDatumGetCString(row->values[AUDIT_ERROR_MESSAGE]),
+			   reason) != NULL;
+}
+
 /* Entries by which the log itself says that others are not there */
 static void
 check_gap(Part *part, const AuditRow *row, int64 seal_no)
@@ -541,9 +552,17 @@ check_gap(Part *part, const AuditRow *row, int64 seal_no)
 	if (is_operation(row, "audit.lost"))
 		fobs_report(part->verifier, &finding,
 					"operations that were rolled back were lost, see the row's details");
-	else if (is_operation(row, "audit.start") &&
+	else if (!is_operation(row, "audit.start") ||
 			 strcmp(TextDatumGetCString(row->values[AUDIT_RESULT]),
-					"success") != 0)
+					"success") == 0)
+		return;
+	else if (is_first_start(row))
+	{
+		finding.kind = "not_loaded";
+		fobs_report(part->verifier, &finding,
+					"the library had not been loaded: operations that were rolled back before are not in the log");
+	}
+	else
 	{
 		finding.kind = "unclean";
 		fobs_report(part->verifier, &finding,

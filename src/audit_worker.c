@@ -69,12 +69,13 @@ seal(void)
 {
 	static int64 known_seals = -1;
 	static int64 root = -1;
+	int64		is_signed = -1;
 	int64		seals = fobs_audit_execute(SEAL);
 
 	if (seals < 0)
 		return;
 	if (seals > 0 && fobs_audit_signing_key_file[0] != '\0')
-		(void) fobs_audit_execute(SIGN);
+		is_signed = fobs_audit_execute(SIGN) >= 0;
 	if (seals != known_seals)
 	{
 		char	   *query = psprintf(ROOT, seals);
@@ -83,7 +84,7 @@ seal(void)
 		known_seals = seals;
 		pfree(query);
 	}
-	fobs_audit_databases_note_seals(seals, root);
+	fobs_audit_databases_note_seals(seals, root, is_signed);
 }
 
 /* Writes what there is of operations that were rolled back. */
@@ -121,7 +122,9 @@ take_leave(void)
 						 LEAVE_STEP_MS, PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 	} while (GetCurrentTimestamp() < deadline);
-	(void) fobs_audit_execute(ANNOUNCE_STOP);
+	/* if we are switched off, the server goes on */
+	if (fobs_audit_worker)
+		(void) fobs_audit_execute(ANNOUNCE_STOP);
 }
 
 /* Ends, so that the launcher starts a worker again or not. */

@@ -124,6 +124,7 @@ BEGIN
         @extschema@.audit_seal_hash, @extschema@.audit_tree_append,
         @extschema@.audit_tree_root, @extschema@.audit_leaf_hash,
         @extschema@.audit_rollup_root, @extschema@.audit_checkpoint,
+        @extschema@.audit_checkpoint_note, @extschema@.audit_is_signing,
         @extschema@.audit_checkpoint_number,
         @extschema@.audit_sign_checkpoint(),
         @extschema@.audit_publish_checkpoint(text),
@@ -136,6 +137,7 @@ BEGIN
         @extschema@.audit_drain_ring(),
         @extschema@.audit_forget_dropped_databases(),
         @extschema@.audit_claim_start(), @extschema@.audit_claim_stop(),
+        @extschema@.audit_server_stopped(),
         @extschema@.audit_announce_start(), @extschema@.audit_announce_stop(),
         @extschema@.index_audit_partitions(),
         @extschema@.audit_do_refresh_audit_rollups(),
@@ -208,6 +210,12 @@ BEGIN
             EXECUTE format('ALTER EXTENSION fraiseql_obs DROP %s %s', member.kind, member.name);
         END LOOP;
         PERFORM @extschema@.audit_activate();
+    ELSIF @extschema@.audit_found_logs() IS NOT NULL THEN
+        -- CREATE EXTENSION does not show notices
+        RAISE WARNING USING
+            MESSAGE = 'an audit log was found, and not taken',
+            DETAIL = 'There are several, or its tables are not all of one role that is a superuser, the database''s owner, or nobody''s to log in as or be a member of.',
+            HINT = @extschema@.audit_found_logs();
     END IF;
 END
 $$;

@@ -134,6 +134,17 @@ BEGIN
     PERFORM @extschema@.audit_check_columns(relation, 'mask', mask, false);
     PERFORM @extschema@.audit_check_columns(
         relation, 'tenant_column', array_remove(ARRAY[tenant_column], NULL), true);
+    IF exclude && mask THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('column "%s" cannot be both in exclude and in mask',
+                             (SELECT e FROM unnest(exclude) e WHERE e = ANY (mask) LIMIT 1)),
+            HINT = 'Exclude what is not to be logged at all, and mask what is to be logged without its value.';
+    END IF;
+    IF octet_length(entity_type) > 1024 THEN
+        RAISE string_data_right_truncation USING
+            MESSAGE = format('entity_type of audit_table() is too long: %s bytes', octet_length(entity_type)),
+            HINT = 'It may have 1024 bytes.';
+    END IF;
     entity_type := coalesce(nullif(entity_type, ''),
                             (SELECT relname FROM pg_class WHERE oid = relation));
 

@@ -215,19 +215,28 @@ DECLARE
 BEGIN
     IF user_id IS NULL AND (entity_type IS NULL OR entity_id IS NULL) THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'user_id, or entity_type and entity_id, of what to erase must be given';
+            MESSAGE = 'user_id, or entity_type and entity_id, of what to erase must be given',
+            HINT = 'As erase_audit_details(user_id => ''dora'', reason => ...).';
     END IF;
     IF (entity_type IS NULL) <> (entity_id IS NULL) THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'entity_type and entity_id must be given together';
+            MESSAGE = 'entity_type and entity_id must be given together',
+            HINT = 'As erase_audit_details(entity_type => ''Order'', entity_id => ''4712'', reason => ...).';
+    END IF;
+    IF '' IN (user_id, entity_type, entity_id, tenant_id) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'what to erase must not be empty',
+            HINT = 'Leave out, or give as NULL, what it is not about.';
     END IF;
     IF coalesce(reason, '') = '' THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'reason to erase entries of the audit log must be given';
+            MESSAGE = 'reason to erase entries of the audit log must be given',
+            HINT = 'It is recorded, as reason => ''Art. 17 request of 2026-11-20''.';
     END IF;
     IF before IS NULL OR NOT isfinite(before) THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'before must be a time, and not null or infinite';
+            MESSAGE = 'before must be a time, and not null or infinite',
+            HINT = 'Leave it out for all entries until now.';
     END IF;
     IF columns IS NULL OR columns = '{}' OR NOT columns <@ erasable THEN
         RAISE invalid_parameter_value USING

@@ -44,7 +44,8 @@ AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE active_sql_transaction USING
-            MESSAGE = format('%s must run in a READ COMMITTED transaction', what);
+            MESSAGE = format('%s must run in a READ COMMITTED transaction', what),
+            HINT = 'Begin it with: BEGIN ISOLATION LEVEL READ COMMITTED;';
     END IF;
 END
 $$;
@@ -100,15 +101,28 @@ DECLARE
 BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'reason of a legal hold must not be null or empty';
+            MESSAGE = 'reason of a legal hold must not be null or empty',
+            HINT = 'Say what it is for, as place_hold(''Smith v. Shop Ltd'').';
+    END IF;
+    IF '' IN (tenant_id, user_id, entity_type, entity_id) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'subject of a legal hold must not be empty',
+            HINT = 'Leave out, or give as NULL, what the hold is not about.';
     END IF;
     IF entity_id IS NOT NULL AND entity_type IS NULL THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'entity_type of a legal hold must be given with entity_id';
+            MESSAGE = 'entity_type of a legal hold must be given with entity_id',
+            HINT = 'As place_hold(..., entity_type => ''Order'', entity_id => ''4711'').';
+    END IF;
+    IF NOT isfinite(since) OR NOT isfinite(until) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'since and until of a legal hold must not be infinite',
+            HINT = 'Leave out since or until for a hold without a beginning or an end.';
     END IF;
     IF until <= since THEN
         RAISE invalid_parameter_value USING
-            MESSAGE = 'until must be after since';
+            MESSAGE = 'until must be after since',
+            HINT = 'A legal hold is from since to before until.';
     END IF;
     PERFORM @extschema@.audit_check_isolation('place_hold()');
 
@@ -163,7 +177,8 @@ DECLARE
 BEGIN
     IF coalesce(reason, '') = '' THEN
         RAISE null_value_not_allowed USING
-            MESSAGE = 'reason to release a legal hold must not be null or empty';
+            MESSAGE = 'reason to release a legal hold must not be null or empty',
+            HINT = 'Say why, as release_hold(1, ''settled'').';
     END IF;
     EXECUTE format(
         'UPDATE %s SET released_at = clock_timestamp(), released_by = session_user, release_reason = $2

@@ -84,13 +84,29 @@ BEGIN
     IF log IS NULL THEN
         RAISE undefined_table USING
             MESSAGE = 'audit log does not exist',
-            HINT = 'Create it with: SELECT fraiseql_obs.create_audit_log();';
+            HINT = coalesce(@extschema@.audit_found_logs(),
+                            'Create it with: SELECT fraiseql_obs.create_audit_log();');
     END IF;
     RETURN log;
 END
 $$;
 COMMENT ON FUNCTION audit_log() IS
 'The table that holds the audit log of this database; an error if there is none';
+
+-- What looks like a log may be somebody's who wants to be told what others do.
+CREATE FUNCTION audit_found_logs()
+RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format(
+        'If role "%s" is to be trusted, take the log that stands in schema "%s" with: SELECT fraiseql_obs.create_audit_log(%L, owner => %L);',
+        pg_get_userbyid(relowner), nspname, nspname, pg_get_userbyid(relowner)), ' ' ORDER BY nspname)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE relname = 'fraiseql_audit_log' AND relkind = 'p'
+$$;
+COMMENT ON FUNCTION audit_found_logs() IS
+'How to take what stands in this database and is called as an audit log; null if nothing is';
 
 CREATE FUNCTION audit_is_active()
 RETURNS boolean
@@ -458,6 +474,46 @@ $$;
 COMMENT ON FUNCTION audit_unite_owners(regclass) IS
 'Gives all tables of an audit log to its owner';
 
+-- Of what is as usual nobody knows if it was asked for.
+CREATE FUNCTION audit_warn_unchanged(
+    log regclass,
+    owner name,
+    retention interval,
+    indexes text,
+    tenant_isolation boolean,
+    guard_triggers boolean,
+    distribute_by name)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made record;
+    unchanged text;
+BEGIN
+    EXECUTE format('SELECT * FROM %s', @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
+    INTO made;
+    SELECT concat_ws(', ',
+        CASE WHEN owner <> pg_get_userbyid(relowner) THEN 'owner' END,
+        CASE WHEN retention IS NOT NULL AND made.retention IS DISTINCT FROM retention THEN 'retention' END,
+        CASE WHEN indexes <> 'full' AND made.indexes <> indexes THEN 'indexes' END,
+        CASE WHEN tenant_isolation AND NOT made.tenant_isolation THEN 'tenant_isolation' END,
+        CASE WHEN made.guard_triggers AND NOT guard_triggers THEN 'guard_triggers' END,
+        CASE WHEN distribute_by IS NOT NULL AND NOT EXISTS (
+            SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = log AND i.indisprimary AND a.attname = distribute_by)
+        THEN 'distribute_by' END)
+    INTO unchanged FROM pg_class WHERE oid = log;
+    IF unchanged <> '' THEN
+        RAISE WARNING USING
+            MESSAGE = format('audit log "%s" stays as it was made; not applied: %s', log, unchanged),
+            HINT = 'set_audit_retention() changes the retention, ALTER TABLE ... OWNER TO the owner; all else is fixed when the log is made.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_warn_unchanged(regclass, name, interval, text, boolean, boolean, name) IS
+'Warns of arguments of create_audit_log() that a log that stands is not made by';
+
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
     owner name DEFAULT NULL,
@@ -488,11 +544,17 @@ DECLARE
     log regclass;
     table_name text := quote_ident(schema) || '.fraiseql_audit_log';
     settings text := quote_ident(schema) || '.fraiseql_audit_settings';
-    here name := (SELECT schema_name FROM @extschema@.audit_registry);
+    here name;
     in_the_way regclass;
     kept interval := coalesce(retention, current_setting('fraiseql_obs.audit_log_retention', true)::interval, '90 days');
     key_prefix text := '';
 BEGIN
+    IF NOT has_table_privilege('@extschema@.audit_registry', 'INSERT') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'permission denied to create the audit log',
+            HINT = 'A superuser creates it once in the database, for a role to own it.';
+    END IF;
+    here := (SELECT schema_name FROM @extschema@.audit_registry);
     IF schema IS NULL OR indexes IS NULL OR tenant_isolation IS NULL
        OR guard_triggers IS NULL
     THEN
@@ -526,6 +588,8 @@ BEGIN
     END IF;
     IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
+        PERFORM @extschema@.audit_warn_unchanged(log, audit_do_create_audit_log.owner, retention, indexes,
+                                                 tenant_isolation, guard_triggers, distribute_by);
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
         PERFORM @extschema@.audit_attach(log);

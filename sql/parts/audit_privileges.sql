@@ -16,7 +16,8 @@ BEGIN
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
-        @extschema@.log_operation, @extschema@.log_operations TO %I', role);
+        @extschema@.log_operation, @extschema@.log_operations,
+        @extschema@.audit_wrong_key TO %I', role);
 END
 $$;
 COMMENT ON FUNCTION grant_audit_writer(name) IS
@@ -54,6 +55,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log, @extschema@.audit_partition_bounds,
         @extschema@.audit_sources, @extschema@.audit_source_table,
+        @extschema@.audit_check_sources,
         @extschema@.audit_search, @extschema@.audit_condition,
         @extschema@.recent_operations, @extschema@.by_user,
         @extschema@.by_entity, @extschema@.by_operation,
@@ -61,7 +63,8 @@ BEGIN
         @extschema@.audit_table_name, @extschema@.audit_is_native,
         @extschema@.audit_tail_condition, @extschema@.audit_uncounted_rows,
         @extschema@.audit_dimension_columns, @extschema@.audit_tally,
-        @extschema@.audit_checkpoint, @extschema@.audit_tree_root,
+        @extschema@.audit_checkpoint, @extschema@.audit_checkpoint_note,
+        @extschema@.audit_is_signing, @extschema@.audit_tree_root,
         @extschema@.audit_checkpoint_number, @extschema@.audit_tree_append,
         @extschema@.audit_leaf_hash, @extschema@.audit_verify,
         @extschema@.audit_verified, @extschema@.verify_audit_log,

@@ -28,15 +28,25 @@ COMMENT ON FUNCTION audit_claim_start() IS
 'Since when this server logs in this database, if this transaction is to say so; NULL if it was said';
 
 CREATE FUNCTION audit_claim_stop()
-RETURNS integer
+RETURNS jsonb
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_claim_stop'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION audit_claim_stop() IS
-'Lets this transaction say that the server no longer logs in this database; returns how many operations have no entry yet';
+'Lets this transaction say that the server no longer logs in this database; returns how many operations have no entry yet, and whether it is the worker''s';
+
+CREATE FUNCTION audit_server_stopped()
+RETURNS boolean
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_server_stopped'
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION audit_server_stopped() IS
+'Whether the server before this one was shut down in order; NULL if this one was its standby';
 
 -- What was rolled back in the time before may be lost, unless the server said
--- as the last thing that it stopped, with nothing left to write.  The ring of a
--- server that was promoted never had what was rolled back on the one before.
+-- as the last thing that it stopped, with nothing left to write, and then was
+-- shut down in order: whoever says it earlier is not believed after a crash.
+-- The ring of a server that was promoted never had what was rolled back on the
+-- one before, of which it does not know how it ended: there only the worker is
+-- believed, who says it when it ends.
 CREATE FUNCTION audit_announce_start()
 RETURNS boolean
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
@@ -56,6 +66,7 @@ DECLARE
     newest record;
     sealed_at timestamptz;
     clean boolean;
+    first_start boolean := false;
     in_doubt bigint;
 BEGIN
     IF began_at IS NULL THEN
@@ -71,16 +82,28 @@ BEGIN
     END IF;
 
     clean := newest.created_at IS NULL
-        OR (newest.operation = 'audit.stop' AND newest.result = 'success'
-            AND newest.details->'unsettled' = '0');
+        OR coalesce(newest.operation = 'audit.stop' AND newest.result = 'success'
+                    AND newest.details->'unsettled' = '0'
+                    AND coalesce(@extschema@.audit_server_stopped(),
+                                 newest.details->'worker' = 'true'), false);
+    -- nobody has ever said that he keeps what is rolled back
+    IF NOT clean THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %s WHERE operation = %L)
+                           AND NOT EXISTS (SELECT FROM %s)', log, 'audit.start',
+                       @extschema@.audit_table_name(log, 'fraiseql_audit_partitions'))
+        INTO first_start;
+    END IF;
     SELECT count(*) INTO in_doubt FROM pg_prepared_xacts
     WHERE database = current_database() AND prepared < began_at;
     PERFORM @extschema@.log_operation('audit.start',
         result => CASE WHEN clean THEN 'success' ELSE 'failure' END,
-        error_message => CASE WHEN NOT clean THEN
+        error_message => CASE WHEN first_start THEN
+            'operations that were rolled back before are not in the log, for the library was not loaded'
+            WHEN NOT clean THEN
             'operations that were rolled back before may be missing' END,
         details => jsonb_strip_nulls(jsonb_build_object(
-            'unclean', NOT clean,
+            'unclean', NOT clean AND NOT first_start,
+            'not_loaded', CASE WHEN first_start THEN true END,
             'since', greatest(newest.created_at, sealed_at),
             'prepared_transactions', nullif(in_doubt, 0))));
     RETURN true;
@@ -102,8 +125,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    PERFORM @extschema@.log_operation('audit.stop',
-        details => jsonb_build_object('unsettled', @extschema@.audit_claim_stop()));
+    PERFORM @extschema@.log_operation('audit.stop', details => @extschema@.audit_claim_stop());
 END
 $$;
 COMMENT ON FUNCTION audit_do_audit_announce_stop() IS

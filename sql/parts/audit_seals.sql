@@ -464,8 +464,19 @@ $$;
 COMMENT ON FUNCTION audit_seal_count(regclass) IS
 'How many seals of the audit log have been made; null for who may not see all rows';
 
+-- SECURITY DEFINER because the setting is shown to superusers alone.
+CREATE FUNCTION audit_is_signing()
+RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(current_setting('fraiseql_obs.audit_signing_key_file', true), '') <> ''
+$$;
+COMMENT ON FUNCTION audit_is_signing() IS
+'Whether checkpoints of the audit log are to be signed';
+
 -- C2SP tlog-checkpoint: what the log is, how many seals, the root of their tree.
-CREATE FUNCTION audit_checkpoint()
+CREATE FUNCTION audit_checkpoint_note()
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -475,11 +486,16 @@ DECLARE
     state record;
     note text;
 BEGIN
+    IF row_security_active(log) THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'cannot give the checkpoint of an audit log of which row security hides rows',
+            HINT = 'Have it made by a member of its owner, or by a reader with BYPASSRLS.';
+    END IF;
     EXECUTE format('SELECT * FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state')) INTO state;
     IF state IS NULL OR state.seals = 0 THEN
         RAISE object_not_in_prerequisite_state USING
-            MESSAGE = 'there is no seal of the audit log that could be seen',
+            MESSAGE = 'there is no seal of the audit log',
             HINT = 'Seal it with: SELECT fraiseql_obs.seal_audit_log();';
     END IF;
     EXECUTE format('SELECT note FROM %s WHERE size = $1',
@@ -488,6 +504,40 @@ BEGIN
     RETURN coalesce(note, format(E'fraiseql_obs/%s/%s\n%s\n%s\n', state.origin,
         regexp_replace(current_database(), '[^A-Za-z0-9._~-]', '_', 'g'), state.seals,
         encode(@extschema@.audit_tree_root(state.tree, state.seals), 'base64')));
+END
+$$;
+COMMENT ON FUNCTION audit_checkpoint_note() IS
+'The checkpoint of the audit log''s seals, as audit_checkpoint() returns it';
+
+-- Between a seal and its signature is a moment: that the newest one is not
+-- signed means nothing, if the one before it is.
+CREATE FUNCTION audit_checkpoint()
+RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    log regclass := @extschema@.audit_log();
+    note text := @extschema@.audit_checkpoint_note();
+    signed bigint;
+    seals bigint;
+    sealed_at timestamptz;
+BEGIN
+    IF strpos(note, E'\n\n') = 0 AND @extschema@.audit_is_signing() THEN
+        EXECUTE format('SELECT coalesce(max(size), 0) FROM %s',
+                       @extschema@.audit_table_name(log, 'fraiseql_audit_checkpoints'))
+        INTO signed;
+        EXECUTE format('SELECT seals, refreshed_at FROM %s',
+                       @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
+        INTO seals, sealed_at;
+        IF signed < seals - 1 OR sealed_at < clock_timestamp() - interval '10 seconds' THEN
+            RAISE WARNING USING
+                MESSAGE = 'checkpoint of the audit log is not signed',
+                DETAIL = format('It is of %s seals, and the newest one that is signed of %s.', seals, signed),
+                HINT = 'The server log has why the audit worker does not sign with the key of "fraiseql_obs.audit_signing_key_file".';
+        END IF;
+    END IF;
+    RETURN note;
 END
 $$;
 COMMENT ON FUNCTION audit_checkpoint() IS

@@ -324,8 +324,12 @@ BEGIN
                    ELSE @extschema@.audit_mapping_expressions(relation, mapping) END;
     expressions := jsonb_build_object('result', '''success''', 'occurred_at', expressions->>'created_at')
                    || expressions;
-    -- what an entry always has
+    -- what an entry always has; its place in the log is its time and id, so one
+    -- without is numbered by where it stands, or by what it says
     expressions := expressions || jsonb_build_object(
+        'id', format('coalesce(%s, hashtextextended(%s, 0))', coalesce(expressions->>'id', 'NULL'),
+                     CASE WHEN class.relkind IN ('r', 'p', 'm') THEN 'concat(entry.tableoid, entry.ctid)'
+                     ELSE 'ROW(entry.*)::text' END),
         'operation', format('coalesce(%s, ''unknown'')', expressions->>'operation'),
         'result', format('coalesce(%s, ''success'')', expressions->>'result'));
     SELECT string_agg(format('(%s)::%s AS %I', coalesce(expressions->>attname, 'NULL'),
@@ -347,7 +351,7 @@ BEGIN
             class.oid, class.relname)::name);
     END IF;
     EXECUTE format('CREATE VIEW %s WITH (security_invoker = true) AS
-                    SELECT * FROM (SELECT %s FROM %s) AS entries
+                    SELECT * FROM (SELECT %s FROM %s AS entry) AS entries
                     WHERE created_at IS NOT NULL AND (%s)',
                    source, columns, relation, coalesce(tenants, 'true'));
     EXECUTE format('COMMENT ON VIEW %s IS %L', source,

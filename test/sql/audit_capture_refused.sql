@@ -39,6 +39,8 @@ SELECT fraiseql_obs.audit_table('refused_key', tenant_column => 'tenant');
 SELECT fraiseql_obs.audit_table('refused_key', tenant_column => 'ctid');
 SELECT fraiseql_obs.audit_table('refused_key', exclude => '{id}');
 SELECT fraiseql_obs.audit_table('refused_key', mask => '{id}');
+SELECT fraiseql_obs.audit_table('refused_key', exclude => '{v}', mask => '{v}');
+SELECT fraiseql_obs.audit_table('refused_key', entity_type => repeat('x', 1025));
 SELECT count(*) AS nothing_half_done FROM pg_trigger WHERE tgname LIKE 'fraiseql_audit_%' AND tgrelid IN ('refused_key'::regclass, 'refused_no_key'::regclass);
 
 -- only by an owner

@@ -10,6 +10,9 @@ SET client_min_messages = notice;
 
 -- again: nothing changes
 SELECT fraiseql_obs.create_audit_log();
+SELECT fraiseql_obs.create_audit_log(owner => 'regress_fraiseql_keeper');
+SELECT fraiseql_obs.create_audit_log(owner => CURRENT_USER, retention => '400 days', indexes => 'lean',
+                                     tenant_isolation => true, guard_triggers => false, distribute_by => 'tenant_id');
 SELECT fraiseql_obs.create_audit_log(schema => 'elsewhere');
 SELECT fraiseql_obs.create_audit_log(indexes => 'many');
 SELECT fraiseql_obs.create_audit_log(distribute_by => 'color');
@@ -53,6 +56,7 @@ SELECT count(*) FROM fraiseql_obs.by_operation('lost');
 -- bad input
 SELECT fraiseql_obs.log_operation(NULL);
 SELECT fraiseql_obs.log_operation('');
+SELECT fraiseql_obs.log_operation(E' \t\n');
 SELECT fraiseql_obs.log_operation('x', result => NULL);
 SELECT fraiseql_obs.log_operation('x', result => 'great');
 SELECT fraiseql_obs.log_operation('x', entity_id => repeat('x', 1025));
@@ -71,6 +75,8 @@ SELECT fraiseql_obs.log_operations('[{"operation": "login", "user_id": "carol"},
                                      {"operation": "export", "details": {"rows": 5}, "changed_fields": ["a", "b"]}]');
 SELECT operation, user_id, result, details, changed_fields FROM fraiseql_obs.recent_operations(3);
 SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "bad", "result": "great"}]');
+SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "good", "duration_ms": "slow"}]');
+SELECT fraiseql_obs.log_operations('[{"operation": "good"}, {"operation": "good"}, {"user_id": "nobody"}]');
 SELECT fraiseql_obs.log_operations('[{"operation": "good", "colour": "red"}]');
 SELECT fraiseql_obs.log_operations('{"operation": "good"}');
 SELECT fraiseql_obs.log_operations('["good"]');

@@ -87,6 +87,15 @@ SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.grant_audit_writer('regress_audit_reader');
 RESET ROLE;
 
+-- to call create_audit_log() is not enough to make a log
+GRANT EXECUTE ON FUNCTION fraiseql_obs.create_audit_log TO regress_audit_reader;
+SET ROLE regress_audit_reader;
+\set VERBOSITY default
+SELECT fraiseql_obs.create_audit_log();
+\set VERBOSITY sqlstate
+RESET ROLE;
+REVOKE EXECUTE ON FUNCTION fraiseql_obs.create_audit_log FROM regress_audit_reader;
+
 -- a log of tenants, in another database
 \set main :DBNAME
 CREATE DATABASE regress_privileges;
@@ -117,6 +126,12 @@ SET LOCAL app.tenant_id = E'umbrella\' OR true --';
 SELECT operation FROM fraiseql_obs.recent_operations();
 SET LOCAL app.tenant_id = 'umbrella';
 SELECT operation FROM fraiseql_obs.failed_operations();
+-- what is of all rows is not for who does not see them
+SAVEPOINT s;
+\set VERBOSITY default
+SELECT fraiseql_obs.audit_checkpoint();
+\set VERBOSITY sqlstate
+ROLLBACK TO s;
 -- our setting goes before the application's
 SET LOCAL fraiseql_obs.tenant_id = 'acme';
 SELECT operation FROM fraiseql_obs.recent_operations();

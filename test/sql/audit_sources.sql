@@ -198,3 +198,21 @@ SELECT operation, details, old_data, new_data FROM fraiseql_obs.recent_operation
 SELECT fraiseql_obs.forget_audit_source('source_json');
 DROP TABLE source_json;
 DROP TYPE source_pair;
+
+-- rows without an id have a place as well, also where all are of one time
+CREATE TABLE source_ties (at timestamptz, what text, n integer);
+INSERT INTO source_ties SELECT '2010-01-01', 'same', nullif(i, 5) FROM generate_series(1, 5) i;
+CREATE VIEW source_ties_view AS SELECT '2010-01-02'::timestamptz AS at, what, n FROM source_ties;
+SELECT fraiseql_obs.adopt_audit_source(s, '{"created_at": "at", "operation": "what"}') FROM unnest('{source_ties,source_ties_view}'::regclass[]) s;
+WITH RECURSIVE pages AS (
+    SELECT ARRAY(SELECT (created_at, id)::fraiseql_obs.audit_position FROM fraiseql_obs.recent_operations(2, until => '2010-02-01')) AS rows
+    UNION ALL
+    SELECT ARRAY(SELECT (created_at, id)::fraiseql_obs.audit_position
+        FROM fraiseql_obs.recent_operations(2, until => '2010-02-01', before => rows[cardinality(rows)]))
+    FROM pages WHERE cardinality(rows) > 0)
+SELECT count(DISTINCT r) AS different, count(*) AS rows FROM pages, unnest(rows) r;
+SELECT fraiseql_obs.adopt_audit_source('source_ties', '{"id": "n", "created_at": "at", "operation": "what"}');
+SELECT count(DISTINCT id) FROM fraiseql_obs.recent_operations(until => '2010-01-02');
+SELECT * FROM fraiseql_obs.recent_operations(before => ('2010-01-01', NULL));
+SELECT fraiseql_obs.forget_audit_source(s) FROM unnest('{source_ties,source_ties_view}'::regclass[]) s;
+DROP TABLE source_ties CASCADE;

@@ -311,14 +311,18 @@ $primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
 
 # An audit log has metrics once it is used.
 unlike(export($primary, 'prometheus'), qr/audit/, 'no audit log');
+$primary->safe_psql('postgres',
+	"ALTER SYSTEM SET fraiseql_obs.audit_signing_key_file = '/nowhere'");
+$primary->reload;
 $primary->safe_psql('postgres', 'SELECT fraiseql_obs.create_audit_log()');
 $primary->safe_psql('postgres', "SELECT fraiseql_obs.log_operation('update')");
 is(metric($primary, 'fraiseql_obs_audit_events_total{result="success"}') > 0,
 	1, 'an entry of an audit log');
 $primary->safe_psql('postgres', 'SELECT fraiseql_obs.verify_audit_log()');
 ok( $primary->poll_query_until('postgres', q(
-		SELECT count(*) = 2 FROM fraiseql_obs.metrics()
+		SELECT count(*) = 3 FROM fraiseql_obs.metrics()
 		WHERE name IN ('fraiseql_obs_audit_checkpoint_root',
+			'fraiseql_obs_audit_checkpoint_signed',
 			'fraiseql_obs_audit_partitions_ahead'))),
 	'and of its worker');
 

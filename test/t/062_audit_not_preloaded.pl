@@ -8,6 +8,7 @@ use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
 use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('audit_not_preloaded');
@@ -61,6 +62,27 @@ like(
 	$err,
 	qr/must be loaded via "shared_preload_libraries"/,
 	'what needs the library says so');
+
+# The library is loaded: what was before is said once, and is no crash.
+$node->append_conf('postgresql.conf',
+	"shared_preload_libraries = 'fraiseql_obs'\nfraiseql_obs.audit_worker = off");
+$node->restart;
+my $starts = q(SELECT fraiseql_obs.audit_announce_start();
+	SELECT result, details->'unclean', details->'not_loaded' FROM fraiseql_audit.fraiseql_audit_log
+	WHERE operation = 'audit.start' ORDER BY id DESC LIMIT 1);
+my $gaps = q(SELECT string_agg(kind, ' ' ORDER BY row_id) FROM fraiseql_obs.verify_audit_log() WHERE severity = 'gap');
+is($node->safe_psql('postgres', $starts), "t\nfailure|false|true", 'loaded for the first time');
+is($node->safe_psql('postgres', $gaps), 'not_loaded', 'verification says so');
+$node->stop('immediate');
+$node->start;
+is($node->safe_psql('postgres', $starts), "t\nfailure|true|", 'a crash is one');
+is($node->safe_psql('postgres', $gaps), 'not_loaded unclean', 'and told apart');
+my $dump = PostgreSQL::Test::Utils::tempdir . '/dump';
+$node->command_ok([ 'pg_dump', '-f', $dump, 'postgres' ], 'a dump');
+command_like(
+	[ 'python3', "$FindBin::RealBin/../../bin/fraiseql-obs-verify", $dump ],
+	qr/library had not been loaded.*server had not been stopped cleanly/s,
+	'also in a dump');
 
 $node->stop;
 done_testing();

@@ -54,6 +54,10 @@ ok(defined $signature, 'signed once there is a key');
 my ($origin) = $text =~ /^(.*)\n/;
 is($name, $origin, 'the name of the key is the origin');
 
+is(($node->psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'))[2], '', 'no warning');
+ok($node->poll_query_until('app', q(SELECT count(*) = 1 FROM fraiseql_obs.metrics() WHERE name = 'fraiseql_obs_audit_checkpoint_signed' AND value = 1)),
+	'and a metric says so');
+
 my $bytes = decode_base64($signature);
 is(length $bytes, 68, 'four bytes of the key, and a signature');
 my $public = substr(decode_base64(slurp_file("$folder/public.pem") =~ s/^-.*$//mgr), -32);
@@ -79,6 +83,12 @@ ok($node->poll_query_until('app', "SELECT max(seal_no) > $seals FROM fraiseql_au
 $node->wait_for_log(qr/private key file ".*" must be readable by its owner alone/);
 unlike($node->safe_psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'), qr/\n\n/,
 	'but without a signature');
+$node->poll_query_until('app', "SELECT refreshed_at < clock_timestamp() - interval '11 seconds' OR seals > (SELECT max(size) + 1 FROM fraiseql_audit.fraiseql_audit_checkpoints)
+	FROM fraiseql_audit.fraiseql_audit_rollup_state");
+(undef, undef, $err) = $node->psql('app', 'SELECT fraiseql_obs.audit_checkpoint()');
+like($err, qr/WARNING:  checkpoint of the audit log is not signed\nDETAIL:  It is of \d+ seals, and the newest one that is signed of \d+\.\nHINT: /,
+	'which whoever keeps it is told');
+is(metric($node, 'fraiseql_obs_audit_checkpoint_signed{datname="app"}'), '0', 'and a metric says');
 append_to_file("$folder/none.pem", 'nonsense');
 chmod 0600, "$folder/none.pem";
 $node->append_conf('postgresql.conf', "fraiseql_obs.audit_signing_key_file = '$folder/none.pem'");

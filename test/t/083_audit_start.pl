@@ -78,6 +78,43 @@ $node->restart;
 sql($announce);
 is(announcement(), 'success|false|t', 'after an end in order');
 
+# an end that is said of a server that goes on, and crashes
+sql($stop);
+$node->psql('postgres',
+	q(BEGIN; SELECT fraiseql_obs.log_operation('rolled back'); ROLLBACK));
+$node->stop('immediate');
+$node->start;
+sql($announce);
+is(announcement(), 'failure|true|t', 'a crash after an end');
+
+# which is for the worker alone to say, where it runs
+$node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = on');
+$node->restart;
+$node->poll_query_until('postgres',
+	"SELECT EXISTS (SELECT FROM $log WHERE operation = 'audit.start' AND created_at > pg_postmaster_start_time())")
+  or die 'the worker does not start';
+my ($status, $out, $err) = $node->psql('postgres', $stop);
+like($err, qr/audit worker of this database announces itself when it stops\nHINT: /,
+	'nobody else says that it stops');
+$node->restart;
+$node->poll_query_until('postgres',
+	"SELECT EXISTS (SELECT FROM $log WHERE operation = 'audit.start' AND created_at > pg_postmaster_start_time())")
+  or die 'the worker does not start';
+is(announcement(), 'success|false|t', 'after an end of the worker');
+is( sql("SELECT details->'worker' FROM $log WHERE operation = 'audit.stop' ORDER BY id DESC LIMIT 1"),
+	'true', 'which says that it was');
+my $stops = sql("SELECT count(*) FROM $log WHERE operation = 'audit.stop'");
+$node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = off');
+$node->reload;
+$node->poll_query_until('postgres',
+	"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'fraiseql_obs audit worker')")
+  or die 'the worker does not end';
+is(sql("SELECT count(*) FROM $log WHERE operation = 'audit.stop'"),
+	$stops, 'nor does a worker that is switched off');
+$node->restart;
+sql($announce);
+like(announcement(), qr/^failure\|true\|/, 'for the server goes on without it');
+
 # an end that was not the end
 sql($stop);
 sql(q(SELECT fraiseql_obs.log_operation('late')));

@@ -52,7 +52,11 @@ fails('SELECT * FROM fraiseql_obs.holds()', 'permission denied for function', 'a
 fails("SELECT fraiseql_obs.place_hold($_->[0])", $_->[1], "place_hold($_->[0])")
   foreach (['NULL', 'reason of a legal hold must not be null or empty'],
 	["'x', entity_id => '1'", 'entity_type of a legal hold must be given with entity_id'],
-	["'x', since => now(), until => now()", 'until must be after since']);
+	["'x', user_id => ''", 'subject of a legal hold must not be empty'],
+	["'x', tenant_id => '', user_id => 'bob'", 'subject of a legal hold must not be empty'],
+	["'x', user_id => 'bob', since => 'infinity'", 'since and until of a legal hold must not be infinite'],
+	["'x', until => '-infinity'", 'since and until of a legal hold must not be infinite'],
+	["'x', since => now(), until => now()", 'until must be after since\nHINT:  ']);
 fails("SELECT fraiseql_obs.release_hold($_->[0])", $_->[1], "release_hold($_->[0])")
   foreach (['1, NULL', 'reason to release a legal hold must not be null or empty'],
 	["99, 'x'", 'there is no legal hold 99 to release']);

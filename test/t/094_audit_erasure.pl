@@ -49,7 +49,9 @@ fails("SELECT fraiseql_obs.erase_audit_details($_->[0])", $_->[1], "erase_audit_
   foreach (["reason => 'x'", 'user_id, or entity_type and entity_id, of what to erase must be given'],
 	["entity_type => 'Type0', reason => 'x'", 'user_id, or entity_type and entity_id'],
 	["'user1', 'Type0', reason => 'x'", 'entity_type and entity_id must be given together'],
-	["'user1'", 'reason to erase entries of the audit log must be given'],
+	["'', reason => 'x'", 'what to erase must not be empty'],
+	["'user1', tenant_id => '', reason => 'x'", 'what to erase must not be empty'],
+	["'user1'", "reason to erase entries of the audit log must be given\nHINT:  "],
 	["'user1', reason => 'x', before => NULL", 'before must be a time'],
 	["'user1', reason => 'x', columns => '{}'", 'columns to erase must be erasable columns'],
 	["'user1', reason => 'x', columns => '{operation}'", "columns to erase must be erasable columns of the audit log\nHINT:  Erasable are user_id, acting_for, client_addr, details, old_data, new_data, error_message\\."]);

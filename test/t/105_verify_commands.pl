@@ -94,7 +94,9 @@ obs(2, $nothing, qr/is not a file that can be read/, '', 'verify', '--anchor', "
 append_to_file("$folder/empty", '');
 obs(2, $nothing, qr/a file that is empty/, '', 'verify', '--anchor', "$folder/empty");
 append_to_file("$folder/noise", "one\ntwo\nthree\n");
-obs(1, $nothing, qr/anchor is not a checkpoint of an audit log/, '', 'verify', '--anchor', "$folder/noise");
+obs(2, $nothing, qr/is not a file that can be read/, '', 'verify', '--anchor', $folder);
+obs(3, qr/\(\d+ rows?\)/, $nothing, $note, qw(verify --anchor /dev/stdin));
+obs(2, $nothing, qr/noise" is not a checkpoint of an audit log/, '', 'verify', '--anchor', "$folder/noise");
 obs(2, $nothing, qr/--from must be a date/, '', 'verify', '--from', 'yesterday');
 obs(2, $nothing, qr/checkpoint has no option --format/, '', 'checkpoint', '--format', 'json');
 obs(2, $nothing, qr/report has no option --anchor/, '', qw(report --anchor x --from 2026-01-01 --to 2026-01-02));
