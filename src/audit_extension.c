@@ -64,12 +64,15 @@ fobs_extension_function(const char *name, int nargs, const Oid *types)
 							   PointerGetDatum(signature),
 							   ObjectIdGetDatum(schema));
 	if (!OidIsValid(function))
+	{
+		List	   *full_name = list_make2(makeString(EXTENSION_SCHEMA),
+										   makeString(pstrdup(name)));
+
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
 				 errmsg("function %s does not exist",
-						func_signature_string(list_make2(makeString(EXTENSION_SCHEMA),
-														 makeString(pstrdup(name))),
-											  nargs, NIL, types))));
+						func_signature_string(full_name, nargs, NIL, types))));
+	}
 	if (!fobs_extension_has(ProcedureRelationId, function))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),

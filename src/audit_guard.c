@@ -197,7 +197,7 @@ registered_schema(HeapTuple row, TupleDesc descriptor)
 
 /*
  * Finds the schema of the log that the registry says is active here, or none.
- * What is not ours is not even opened: its owner could have us wait for a lock.
+ * What is not ours is not even opened: we might wait for a lock of its owner.
  * Returns false if the registry has been dropped while we waited for it.
  */
 static bool
