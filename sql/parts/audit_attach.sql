@@ -94,6 +94,7 @@ BEGIN
         @extschema@.audit_close_partition, @extschema@.audit_do_audit_close_partition,
         @extschema@.audit_drop_partition, @extschema@.audit_do_audit_drop_partition,
         @extschema@.audit_keep_partition, @extschema@.audit_try,
+        @extschema@.audit_maintenance,
         @extschema@.maintain_audit_log, @extschema@.audit_do_maintain_audit_log,
         @extschema@.audit_retention_settings,
         @extschema@.set_audit_retention, @extschema@.audit_do_set_audit_retention,

@@ -933,6 +933,31 @@ $$;
 COMMENT ON FUNCTION audit_try(text, text, text, integer) IS
 'Executes a step of maintain_audit_log() that may fail; returns which it was, and why it failed if it did';
 
+-- What maintain_audit_log() says of its steps
+CREATE FUNCTION audit_maintenance(log regclass, retention interval, steps jsonb)
+RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object(
+        'retention', retention,
+        'failed', (SELECT coalesce(jsonb_agg(step), '[]')
+                   FROM jsonb_array_elements(steps) step WHERE step ? 'message'),
+        'held', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                            'partition', relname, 'hold_id', hold) ORDER BY range_from), '[]')
+                 FROM @extschema@.audit_partitions(log) p
+                 JOIN pg_class c ON c.oid = p.partition,
+                 @extschema@.audit_hold_on(log, range_from, range_to) hold
+                 WHERE range_to < now() - retention AND hold IS NOT NULL))
+        || (SELECT coalesce(jsonb_object_agg(name, partitions), '{}')
+            FROM (SELECT step->>'step' AS name, jsonb_agg(step->'partition') AS partitions
+                  FROM jsonb_array_elements(steps) step
+                  WHERE NOT step ? 'message' AND step->>'partition' IS NOT NULL
+                  GROUP BY step->>'step') AS done)
+$$;
+COMMENT ON FUNCTION audit_maintenance(regclass, interval, jsonb) IS
+'What maintain_audit_log() did, what it could not do, and what holds keep';
+
 CREATE FUNCTION maintain_audit_log(remove boolean DEFAULT true)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_keep'
@@ -961,9 +986,10 @@ DECLARE
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
 
-    EXECUTE format('UPDATE %s SET partition_unit = $1 WHERE partition_unit <> $1',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    USING @extschema@.audit_partition_unit(retention);
+    steps := steps || @extschema@.audit_try('unit', NULL, format(
+        'UPDATE %1$s SET partition_unit = %2$L WHERE partition_unit <> %2$L',
+        @extschema@.audit_table_name(log, 'fraiseql_audit_settings'),
+        @extschema@.audit_partition_unit(retention)));
     FOR at IN SELECT t FROM @extschema@.audit_partitions_ahead(log) t
               WHERE @extschema@.audit_partition_end(log, t) IS NULL LOOP
         steps := steps || @extschema@.audit_try('make', at::date::text,
@@ -975,7 +1001,7 @@ BEGIN
     steps := steps || @extschema@.audit_try(
         'hold', NULL, format('SELECT @extschema@.audit_lock_holds(%L)', log), 5);
     IF steps->-1 ? 'message' THEN
-        RETURN jsonb_build_object('retention', retention, 'failed', steps, 'held', '[]'::jsonb);
+        RETURN @extschema@.audit_maintenance(log, retention, steps);
     END IF;
 
     -- what was left half done
@@ -1039,21 +1065,7 @@ BEGIN
         END IF;
     END LOOP;
 
-    RETURN jsonb_build_object(
-        'retention', retention,
-        'failed', (SELECT coalesce(jsonb_agg(step), '[]')
-                   FROM jsonb_array_elements(steps) step WHERE step ? 'message'),
-        'held', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                            'partition', relname, 'hold_id', hold) ORDER BY range_from), '[]')
-                 FROM @extschema@.audit_partitions(log) p
-                 JOIN pg_class c ON c.oid = p.partition,
-                 @extschema@.audit_hold_on(log, range_from, range_to) hold
-                 WHERE range_to < now() - retention AND hold IS NOT NULL))
-        || (SELECT coalesce(jsonb_object_agg(name, partitions), '{}')
-            FROM (SELECT step->>'step' AS name, jsonb_agg(step->'partition') AS partitions
-                  FROM jsonb_array_elements(steps) step
-                  WHERE NOT step ? 'message' AND step->>'partition' IS NOT NULL
-                  GROUP BY step->>'step') AS done);
+    RETURN @extschema@.audit_maintenance(log, retention, steps);
 END
 $$;
 COMMENT ON FUNCTION audit_do_maintain_audit_log(boolean) IS

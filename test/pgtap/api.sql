@@ -150,6 +150,7 @@ INSERT INTO audit_api VALUES
     ('audit_leaf_hash', NULL, NULL),
     ('audit_lock_holds', NULL, NULL),
     ('audit_log', '', 'regclass'),
+    ('audit_maintenance', NULL, NULL),
     ('audit_mapping_expressions', NULL, NULL),
     ('audit_moment', NULL, NULL),
     ('audit_most_rows', NULL, NULL),
