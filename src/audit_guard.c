@@ -127,6 +127,7 @@ typedef struct DoorsBefore
 } DoorsBefore;
 
 static object_access_hook_type prev_object_access = NULL;
+static bool watching = false;	/* our hook is in front of that */
 static needs_fmgr_hook_type prev_needs_fmgr_hook = NULL;
 static fmgr_hook_type prev_fmgr_hook = NULL;
 
@@ -987,14 +988,39 @@ fobs_audit_guard_is_log(Oid relid)
 		get_relname_relid(LOG_NAME, log_namespace) == relid;
 }
 
+/*
+ * Has object access looked at while a utility statement is executed, which all
+ * that changes objects is.  At other times the hook would only be told which
+ * functions are called, by each statement.  Returns whether it is the caller
+ * who has to end that; after an error it ends with the transaction.
+ */
+bool
+fobs_audit_guard_watch(void)
+{
+	if (watching)
+		return false;
+	prev_object_access = object_access_hook;
+	object_access_hook = fobs_object_access;
+	watching = true;
+	return true;
+}
+
+/* Ends it, unless somebody has put another hook in front of ours. */
+void
+fobs_audit_guard_unwatch(void)
+{
+	if (!watching || object_access_hook != fobs_object_access)
+		return;
+	object_access_hook = prev_object_access;
+	watching = false;
+}
+
 /* Puts the guard's hooks in front of those that are there. */
 void
 fobs_audit_guard_install(void)
 {
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
 	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_changed, (Datum) 0);
-	prev_object_access = object_access_hook;
-	object_access_hook = fobs_object_access;
 	prev_needs_fmgr_hook = needs_fmgr_hook;
 	needs_fmgr_hook = fobs_needs_fmgr_hook;
 	prev_fmgr_hook = fmgr_hook;

@@ -17,6 +17,8 @@ extern bool fobs_audit_guard;
 extern void fobs_audit_guard_install(void);
 extern void fobs_audit_guard_check_plan(const PlannedStmt *plan);
 extern int	fobs_audit_guard_utility(Node *statement);
+extern bool fobs_audit_guard_watch(void);
+extern void fobs_audit_guard_unwatch(void);
 extern bool fobs_audit_guard_log_is_active(void);
 extern bool fobs_audit_guard_is_log(Oid relid);
 

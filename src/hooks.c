@@ -705,6 +705,8 @@ abandon_current(void)
 static void
 end_transaction(XactEvent event, void *arg)
 {
+	if (unlikely(event == XACT_EVENT_ABORT))
+		fobs_audit_guard_unwatch();
 	if (likely(nstatements == 0))
 		return;
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
@@ -1110,10 +1112,13 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	int			doors_before = fobs_audit_doors;
 	int			doors = fobs_audit_guard_utility(pstmt->utilityStmt);
 	Oid			vacated = fobs_audit_databases_vacate(pstmt->utilityStmt);
+	bool		watch = fobs_audit_guard_watch();
 
 	if (likely(doors == doors_before && !OidIsValid(vacated)))
 	{
 		call_next_ProcessUtility(PROCESS_UTILITY_ARGS);
+		if (watch)
+			fobs_audit_guard_unwatch();
 		return;
 	}
 	fobs_audit_doors = doors;
@@ -1124,6 +1129,8 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	PG_FINALLY();
 	{
 		fobs_audit_doors = doors_before;
+		if (watch)
+			fobs_audit_guard_unwatch();
 		if (OidIsValid(vacated))
 			fobs_audit_databases_readmit(vacated);
 	}
