@@ -100,6 +100,17 @@ is_later(const AuditSnapshot *snapshot, const AuditSnapshot *before)
 	return true;
 }
 
+/* A place more in an array that grows by doubling, of n elements so far. */
+void *
+fobs_enlarge(MemoryContext context, void *array, int n, Size size)
+{
+	if (n == 0)
+		return MemoryContextAllocZero(context, size);
+	if ((n & (n - 1)) == 0)
+		return repalloc_huge(array, 2 * n * size);
+	return array;
+}
+
 /*---- checkpoints ----*/
 
 static void
@@ -144,11 +155,9 @@ add_checkpoint(Chain *chain, const Checkpoint *checkpoint)
 {
 	int			n = chain->n_checkpoints++;
 
-	if (n == 0)
-		chain->checkpoints = palloc(sizeof(Checkpoint));
-	else if ((n & (n - 1)) == 0)
-		chain->checkpoints = repalloc_huge(chain->checkpoints,
-										   2 * n * sizeof(Checkpoint));
+	chain->checkpoints = fobs_enlarge(chain->verifier->context,
+									  chain->checkpoints, n,
+									  sizeof(Checkpoint));
 	for (; n > 0 && chain->checkpoints[n - 1].size > checkpoint->size; n--)
 		chain->checkpoints[n] = chain->checkpoints[n - 1];
 	chain->checkpoints[n] = *checkpoint;
@@ -158,7 +167,6 @@ static void
 read_checkpoint(TupleTableSlot *slot, void *arg)
 {
 	Chain	   *chain = arg;
-	MemoryContext before;
 	Checkpoint	checkpoint = {.size = DatumGetInt64(slot->tts_values[0])};
 	Finding		finding = {VIOLATION, "checkpoint"};
 
@@ -170,9 +178,7 @@ read_checkpoint(TupleTableSlot *slot, void *arg)
 					"a checkpoint was changed: it is not one of seals");
 		return;
 	}
-	before = MemoryContextSwitchTo(chain->verifier->context);
 	add_checkpoint(chain, &checkpoint);
-	MemoryContextSwitchTo(before);
 }
 
 /* Says of checkpoints that no seal has reached what that means. */
@@ -216,17 +222,6 @@ fobs_find_range(Verifier *verifier, TimestampTz from)
 	return NULL;
 }
 
-/* A place more in an array that grows by doubling, of n elements so far. */
-static void *
-enlarge(Verifier *verifier, void *array, int n, Size size)
-{
-	if (n == 0)
-		return MemoryContextAllocZero(verifier->context, size);
-	if ((n & (n - 1)) == 0)
-		return repalloc_huge(array, 2 * n * size);
-	return array;
-}
-
 static void
 add_to_range(Verifier *verifier, TupleTableSlot *slot, const MerkleHash *hash)
 {
@@ -239,8 +234,10 @@ add_to_range(Verifier *verifier, TupleTableSlot *slot, const MerkleHash *hash)
 	range = fobs_find_range(verifier, from);
 	if (range == NULL)
 	{
-		verifier->ranges = enlarge(verifier, verifier->ranges,
-								   verifier->n_ranges, sizeof(SealedRange));
+		verifier->ranges = fobs_enlarge(verifier->context,
+										verifier->ranges,
+										verifier->n_ranges,
+										sizeof(SealedRange));
 		range = &verifier->ranges[verifier->n_ranges++];
 		range->from = from;
 		range->to = is_null(slot, SEAL_RANGE_TO) ? from :
@@ -277,9 +274,10 @@ incarnation_of(Verifier *verifier, TupleTableSlot *slot)
 		if (memcmp(&incarnation->id, id, sizeof(*id)) == 0)
 			return incarnation;
 	}
-	verifier->incarnations = enlarge(verifier, verifier->incarnations,
-									 verifier->n_incarnations,
-									 sizeof(Incarnation));
+	verifier->incarnations = fobs_enlarge(verifier->context,
+										  verifier->incarnations,
+										  verifier->n_incarnations,
+										  sizeof(Incarnation));
 	incarnation = &verifier->incarnations[verifier->n_incarnations++];
 	memset(incarnation, 0, sizeof(*incarnation));
 	incarnation->id = *id;
@@ -342,8 +340,10 @@ check_clock(Verifier *verifier, TupleTableSlot *slot,
 		at >= DatumGetTimestampTz(value_of(slot, SEAL_SINCE_AT)) -
 		CLOCK_TOLERANCE)
 		return;
-	verifier->steps = enlarge(verifier, verifier->steps, verifier->n_steps,
-							  sizeof(ClockStep));
+	verifier->steps = fobs_enlarge(verifier->context,
+								   verifier->steps,
+								   verifier->n_steps,
+								   sizeof(ClockStep));
 	verifier->steps[verifier->n_steps].seal_no = finding.seal_no;
 	verifier->steps[verifier->n_steps++].xmax = snapshot->xmax;
 	fobs_report(verifier, &finding,

@@ -548,6 +548,16 @@ fobs_audit_personal_digest(const AuditRow *row, MerkleHash *digest)
 	fobs_sha256(buffer->data, buffer->len, digest);
 }
 
+/* Has a row any of the columns that may be erased? */
+bool
+fobs_audit_has_personal(const AuditRow *row)
+{
+	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
+		if (columns[tag].personal && !row->nulls[tag])
+			return true;
+	return false;
+}
+
 /*
  * The values of a record.  Returns its descriptor, which the caller releases.
  */

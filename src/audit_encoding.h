@@ -79,6 +79,7 @@ extern void fobs_sha256(const void *data, size_t length, MerkleHash *hash);
 extern void fobs_audit_append_value(StringInfo buffer, uint8 tag, Oid type,
 									Datum value);
 extern void fobs_audit_leaf(const AuditRow *row, MerkleHash *leaf);
+extern bool fobs_audit_has_personal(const AuditRow *row);
 extern void fobs_audit_personal_digest(const AuditRow *row,
 									   MerkleHash *digest);
 

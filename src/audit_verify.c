@@ -444,21 +444,8 @@ check_time(Part *part, const AuditRow *row, int found)
 static void
 append_datum(MemoryContext context, Datum **array, int *n, Datum value)
 {
-	if (*n == 0)
-		*array = MemoryContextAlloc(context, sizeof(Datum));
-	else if ((*n & (*n - 1)) == 0)
-		*array = repalloc_huge(*array, sizeof(Datum) * 2 * (Size) *n);
+	*array = fobs_enlarge(context, *array, *n, sizeof(Datum));
 	(*array)[(*n)++] = value;
-}
-
-/* Has a row that was erased something left that nothing proves? */
-static bool
-has_remains(const AuditRow *row)
-{
-	return !row->nulls[AUDIT_USER_ID] || !row->nulls[AUDIT_DETAILS] ||
-		!row->nulls[AUDIT_OLD_DATA] || !row->nulls[AUDIT_NEW_DATA] ||
-		!row->nulls[AUDIT_ERROR_MESSAGE] || !row->nulls[AUDIT_CLIENT_ADDR] ||
-		!row->nulls[AUDIT_ACTING_FOR];
 }
 
 /* Checks the columns that the leaf does not have but by their digest. */
@@ -474,7 +461,7 @@ check_personal(Part *part, const AuditRow *row, int64 seal_no)
 	{
 		append_datum(part->context, &part->erased, &part->n_erased,
 					 row->values[AUDIT_ID]);
-		part->verifier->unproven += has_remains(row);
+		part->verifier->unproven += fobs_audit_has_personal(row);
 	}
 	else
 	{
@@ -517,9 +504,7 @@ collect_entry(Verifier *verifier, const AuditRow *row)
 	struct varlena *operation =
 	PG_DETOAST_DATUM_PACKED(row->values[AUDIT_OPERATION]);
 
-	if (VARSIZE_ANY_EXHDR(operation) < strlen("audit.") ||
-		memcmp(VARDATA_ANY(operation), "audit.", strlen("audit.")) != 0 ||
-		!fobs_audit_is_record(VARDATA_ANY(operation),
+	if (!fobs_audit_is_record(VARDATA_ANY(operation),
 							  VARSIZE_ANY_EXHDR(operation)))
 		return;
 	append_datum(verifier->context, &verifier->entry_times,

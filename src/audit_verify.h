@@ -153,6 +153,8 @@ typedef struct Finding
 extern void fobs_report(Verifier *verifier, const Finding *finding,
 						const char *format,...) pg_attribute_printf(3, 4);
 extern char *fobs_beside(Verifier *verifier, const char *name);
+extern void *fobs_enlarge(MemoryContext context, void *array, int n,
+						  Size size);
 extern SealedRange *fobs_find_range(Verifier *verifier, TimestampTz from);
 extern void fobs_verify_chain(Verifier *verifier, const pg_uuid_t *origin,
 							  const Checkpoint *anchor);
