@@ -16,15 +16,15 @@ $node->safe_psql('app', q(
 	CREATE ROLE keeper NOLOGIN;
 	CREATE EXTENSION fraiseql_obs;
 	SELECT fraiseql_obs.create_audit_log(owner => 'keeper', indexes => 'lean', guard_triggers => false);
-	SELECT fraiseql_obs.audit_ensure_partition(now() - i * interval '1 day') FROM generate_series(1, 3) i;
+	SELECT fraiseql_obs.audit_ensure_partition(now() - i * interval '1 day') FROM generate_series(2, 4) i;
 	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation, user_id, entity_type, entity_id)
-	SELECT now() - i * interval '20 seconds', 'op', 'user' || i % 1000, 'Type', (i % 5000)::text FROM generate_series(1, 12000) i;
+	SELECT date_trunc('day', now()) - interval '1 day' - i * interval '20 seconds', 'op', 'user' || i % 1000, 'Type', (i % 5000)::text FROM generate_series(1, 12000) i;
 	ANALYZE fraiseql_audit.fraiseql_audit_log));
 
 my $index = 'SELECT fraiseql_obs.index_audit_partitions()';
 my $indexed = q(SELECT count(*), bool_and(tableowner = 'keeper') FROM pg_indexes JOIN pg_tables USING (schemaname, tablename)
 	WHERE schemaname = 'fraiseql_audit' AND indexname ~ '_(user|entity)_idx$');
-my $name = 'fraiseql_audit.fraiseql_audit_log_' . $node->safe_psql('app', q(SELECT to_char(now() - interval '2 days', 'YYYYMMDD')));
+my $name = 'fraiseql_audit.fraiseql_audit_log_' . $node->safe_psql('app', q(SELECT to_char(now() - interval '3 days', 'YYYYMMDD')));
 
 is($node->safe_psql('app', $indexed), '0|', 'none at first');
 my $locker = $node->background_psql('app');
