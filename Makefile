@@ -18,6 +18,7 @@ OBJS = \
 	src/audit_leaves.o \
 	src/audit_log.o \
 	src/audit_metrics.o \
+	src/audit_partition.o \
 	src/audit_payload.o \
 	src/audit_process.o \
 	src/audit_query.o \

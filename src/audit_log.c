@@ -10,10 +10,9 @@
  * triggers of the log (audit_guard) refuse every other INSERT, each UPDATE but
  * that of an erasure, and each DELETE and TRUNCATE.
  *
- * All state is this process's: the plan of the INSERT, until the log or
- * something about its partitions changes, and the time up to which a partition
- * is known to exist.  Writers share nothing, so they do not wait for each
- * other, but for the lock that who makes a missing partition holds.
+ * Writers share nothing, so they do not wait for each other, but for the lock
+ * that who makes a missing partition holds.  Which table is the log, and whose,
+ * each process knows until it changes.
  *
  * Works without shared_preload_libraries.
  *
@@ -28,7 +27,6 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -44,6 +42,7 @@
 #include "audit_encoding.h"
 #include "audit_extension.h"
 #include "audit_log.h"
+#include "audit_partition.h"
 #include "audit_ring.h"
 #include "compat.h"
 #include "context.h"
@@ -54,13 +53,7 @@
 /* How the names of operations on the log itself begin */
 #define RESERVED_PREFIX "audit."
 
-typedef struct Column
-{
-	const char *name;
-	Oid			type;
-} Column;
-
-static const Column columns[N_ARGUMENTS] = {
+const FobsAuditColumn fobs_audit_columns[N_ARGUMENTS] = {
 	[ARG_OPERATION] = {"operation", TEXTOID},
 	[ARG_ENTITY_TYPE] = {"entity_type", TEXTOID},
 	[ARG_ENTITY_ID] = {"entity_id", TEXTOID},
@@ -116,14 +109,6 @@ static Oid	log_oid = InvalidOid;
 static Oid	log_owner = InvalidOid;
 static bool log_owner_checked = false;
 
-/* The INSERT into a log, which plancache.c keeps valid */
-static SPIPlanPtr insert_plan = NULL;
-static Oid	insert_plan_log = InvalidOid;
-
-/* There is a partition for times from the first to before the second */
-static TimestampTz partition_from = 0;
-static TimestampTz partition_until = 0;
-
 PG_FUNCTION_INFO_V1(fraiseql_obs_log_operation);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_guard);
 
@@ -136,7 +121,6 @@ forget_log(Datum arg, Oid relid)
 	{
 		log_oid = InvalidOid;
 		log_owner_checked = false;
-		partition_until = 0;
 	}
 }
 
@@ -172,48 +156,6 @@ find_log(void)
 	log_owner = log->rd_rel->relowner;
 	table_close(log, NoLock);
 	log_oid = oid;
-}
-
-/* Makes the plan of the INSERT into the log, inside of SPI. */
-static void
-prepare_insert(void)
-{
-	StringInfoData names;
-	StringInfoData numbers;
-	Oid			types[N_ARGUMENTS];
-	SPIPlanPtr	plan;
-	Oid			log = log_oid;	/* may be forgotten meanwhile */
-	char	   *schema;
-	char	   *table;
-
-	if (insert_plan != NULL && insert_plan_log == log)
-		return;
-
-	schema = get_namespace_name(get_rel_namespace(log));
-	table = get_rel_name(log);
-	initStringInfo(&names);
-	initStringInfo(&numbers);
-	for (int i = 0; i < N_ARGUMENTS; i++)
-	{
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", columns[i].name);
-		appendStringInfo(&numbers, "%s$%d", i > 0 ? ", " : "", i + 1);
-		types[i] = columns[i].type;
-	}
-	plan = SPI_prepare(psprintf("INSERT INTO %s (%s) VALUES (%s) RETURNING id",
-								quote_qualified_identifier(schema, table),
-								names.data, numbers.data),
-					   N_ARGUMENTS, types);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s",
-			 SPI_result_code_string(SPI_result));
-	if (insert_plan != NULL)
-	{
-		SPI_freeplan(insert_plan);
-		insert_plan = NULL;
-	}
-	SPI_keepplan(plan);
-	insert_plan = plan;
-	insert_plan_log = log;
 }
 
 /*
@@ -255,7 +197,7 @@ check_length(Argument argument, size_t length, size_t limit)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("\"%s\" of an audit log entry is too large",
-						columns[argument].name),
+						fobs_audit_columns[argument].name),
 				 errdetail("It has %zu bytes, and may have %zu.",
 						   length, limit),
 				 errhint("Keep large values elsewhere, and log a reference.")));
@@ -267,7 +209,7 @@ check_sizes(const Operation *operation)
 {
 	for (int i = 0; i < N_CALLER_ARGUMENTS; i++)
 	{
-		Oid			type = columns[i].type;
+		Oid			type = fobs_audit_columns[i].type;
 		size_t		limit = AUDIT_MAX_DOCUMENT;
 
 		if (operation->nulls[i] || type == FLOAT8OID || type == TIMESTAMPTZOID)
@@ -473,50 +415,6 @@ complete_operation(Operation *operation)
 				 GetConfigOption("fraiseql_obs.request_id", true, false));
 }
 
-/* Makes sure that there is a partition for now, as the owner, in SPI. */
-static void
-ensure_partition(TimestampTz now)
-{
-	static const Oid types[] = {TIMESTAMPTZOID};
-	Oid			function;
-	Datum		until;
-
-	if (now >= partition_from && now < partition_until)
-		return;
-	function = fobs_extension_function("audit_ensure_partition", 1, types);
-	fobs_audit_doors |= FOBS_DOOR_KEEP;
-	until = OidFunctionCall1(function, TimestampTzGetDatum(now));
-	partition_until = DatumGetTimestampTz(until);
-	partition_from = now;
-}
-
-/* Appends a row, as the log's owner, and returns its id. */
-static int64
-append(Operation *operation)
-{
-	char		nulls[N_ARGUMENTS];
-	int			doors_before = fobs_audit_doors;
-	bool		isnull;
-	int64		id;
-
-	SPI_connect();
-	ensure_partition(DatumGetTimestampTz(operation->values[ARG_CREATED_AT]));
-	/* making a partition makes us forget the log */
-	find_log();
-	prepare_insert();
-	for (int i = 0; i < N_ARGUMENTS; i++)
-		nulls[i] = operation->nulls[i] ? 'n' : ' ';
-	fobs_audit_doors = doors_before | FOBS_DOOR_APPEND;
-	if (SPI_execute_plan(insert_plan, operation->values, nulls, false, 0) !=
-		SPI_OK_INSERT_RETURNING || SPI_processed != 1)
-		elog(ERROR, "could not append to the audit log");
-	fobs_audit_doors = doors_before;
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-									 SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return id;
-}
-
 /* The table that is the log; an error if there is none. */
 Oid
 fobs_audit_log_table(void)
@@ -541,26 +439,21 @@ fobs_audit_log_owner(void)
 static int64
 append_as_owner(Operation *operation)
 {
-	int			doors_before = fobs_audit_doors;
 	FobsSavedUser saved;
+	Oid			log;
 	int64		id;
 
+	/* it may have been forgotten since the caller found it, and may be again */
+	find_log();
+	log = log_oid;
 	if (!log_owner_checked)
-		check_owners(log_oid);
+		check_owners(log);
 	log_owner_checked = true;
 	set_digest(operation);
 	fobs_audit_ring_count(fobs_audit_result(operation));
 
 	fobs_audit_become_owner(log_owner, &saved);
-	PG_TRY();
-	{
-		id = append(operation);
-	}
-	PG_FINALLY();
-	{
-		fobs_audit_doors = doors_before;
-	}
-	PG_END_TRY();
+	id = fobs_audit_partition_append(log, operation);
 	fobs_audit_become_self(&saved);
 	return id;
 }

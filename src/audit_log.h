@@ -47,6 +47,15 @@ typedef enum Argument
 
 #define N_CALLER_ARGUMENTS	ARG_CREATED_AT
 
+/* The columns of the log that they are */
+typedef struct FobsAuditColumn
+{
+	const char *name;
+	Oid			type;
+} FobsAuditColumn;
+
+extern const FobsAuditColumn fobs_audit_columns[N_ARGUMENTS];
+
 /* An operation on its way into the log; the types are those of its columns */
 typedef struct Operation
 {

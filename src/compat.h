@@ -113,6 +113,12 @@ extern int no_such_variable
 #define PGSTAT_DB_FIELD(entry, field) ((entry)->n_##field)
 #endif
 
+/* 17 wants the table itself, where a partition's may be its parent's */
+#if PG_VERSION_NUM < 170000
+#define getIdentitySequence(relation, number, missing_ok) \
+	getIdentitySequence(RelationGetRelid(relation), number, missing_ok)
+#endif
+
 /* 17 renamed the checkpointer's statistics */
 #if PG_VERSION_NUM < 170000
 #define num_timed timed_checkpoints
@@ -154,6 +160,11 @@ extern int no_such_variable
 #define tuplesort_free_datum(value) pfree(DatumGetPointer(value))
 #else
 #define tuplesort_free_datum(value) ((void) (value))
+#endif
+
+/* 18 has constraints on virtual columns, too, and so names these */
+#if PG_VERSION_NUM < 180000
+#define ri_CheckConstraintExprs ri_ConstraintExprs
 #endif
 
 /* 18 lets a module name itself */
