@@ -675,16 +675,20 @@ write_counts(Count **list, int n, Oid log)
 						arrays, lengthof(types));
 }
 
+
 static DateADT
-date_of(TimestampTz bucket)
+date_of(TimestampTz time)
 {
-	return (DateADT) (bucket / USECS_PER_DAY);
+	return (DateADT) (start_of(time, USECS_PER_DAY) / USECS_PER_DAY);
 }
 
 static void
 write_actor_days(Count **list, int n, Oid log)
 {
-	static const Oid types[] = {DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID};
+	static const Oid types[] = {
+		DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID
+	};
+	DateADT		today = date_of(GetCurrentTimestamp());
 	ColumnArray arrays[lengthof(types)];
 
 	begin_arrays(arrays, types, lengthof(types), n);
@@ -699,14 +703,18 @@ write_actor_days(Count **list, int n, Oid log)
 		put_value(&arrays[2], Int64GetDatum(list[i]->n), false);
 		put_value(&arrays[3], Int64GetDatum(list[i]->failed), false);
 		put_value(&arrays[4], Int64GetDatum(list[i]->denied), false);
+		/* of a day that is over; see audit_rank_actors() for today's */
+		put_value(&arrays[5], Int64GetDatum(list[i]->n),
+				  date_of(key->bucket) >= today);
 	}
 	execute_with_arrays(psprintf(
-								 "INSERT INTO %s AS a (day, user_id, n, failed, denied) "
-								 "SELECT * FROM unnest($1, $2, $3, $4, $5) "
+								 "INSERT INTO %s AS a (day, user_id, n, failed, denied, ranked) "
+								 "SELECT * FROM unnest($1, $2, $3, $4, $5, $6) "
 								 "ON CONFLICT (user_id, day) "
 								 "DO UPDATE SET n = a.n + excluded.n, "
 								 "failed = a.failed + excluded.failed, "
-								 "denied = a.denied + excluded.denied",
+								 "denied = a.denied + excluded.denied, "
+								 "ranked = a.n + excluded.ranked",
 								 table_name(log, "fraiseql_audit_actor_days")),
 						arrays, lengthof(types));
 }
@@ -805,7 +813,9 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID, TimestampTzGetDatum(to));
 	fobs_audit_run_query(&query);
 
-	query.text = psprintf("SELECT day::date, user_id::text, n::bigint, "
+	/* what is ranked otherwise than it is counted is no count of anything */
+	query.text = psprintf("SELECT day::date, user_id::text, "
+						  "CASE WHEN ranked::bigint <> n::bigint THEN -1 ELSE n::bigint END, "
 						  "failed::bigint, denied::bigint FROM %s "
 						  "WHERE day >= $1 AND day < $2",
 						  table_name(log, "fraiseql_audit_actor_days"));

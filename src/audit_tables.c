@@ -83,7 +83,7 @@ static const Table tables[] = {
 	}},
 	{"fraiseql_audit_actor_days", {
 			{"day", DATEOID}, {"user_id", TEXTOID}, {"n", INT8OID},
-			{"failed", INT8OID}, {"denied", INT8OID}
+			{"failed", INT8OID}, {"denied", INT8OID}, {"ranked", INT8OID}
 	}},
 };
 

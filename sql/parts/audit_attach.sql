@@ -113,7 +113,7 @@ BEGIN
         @extschema@.audit_cast(text, name, regtype),
         @extschema@.audit_mapping_expressions(regclass, jsonb),
         @extschema@.audit_known_expressions(regclass),
-        @extschema@.audit_snapshot(),
+        @extschema@.audit_snapshot(), @extschema@.audit_rank_actors(regclass, date, date),
         @extschema@.audit_is_native(pg_snapshot, bigint, oid),
         @extschema@.audit_tail_condition(regclass, text),
         @extschema@.audit_note_actors, @extschema@.audit_note_rows,

@@ -156,14 +156,15 @@ BEGIN
             WHERE a.user_id = g.user_id AND a.day = g.day AND g.wholly),
         reduced AS (
             UPDATE %1$s a
-            SET n = a.n - g.n, failed = a.failed - g.failed, denied = a.denied - g.denied
+            SET n = a.n - g.n, failed = a.failed - g.failed, denied = a.denied - g.denied,
+                ranked = a.ranked - g.n
             FROM gone g
             WHERE a.user_id = g.user_id AND a.day = g.day AND NOT g.wholly)
         INSERT INTO %1$s AS a
         SELECT day, NULL, sum(n), sum(failed), sum(denied) FROM gone GROUP BY day
         ON CONFLICT (user_id, day)
         DO UPDATE SET n = a.n + excluded.n, failed = a.failed + excluded.failed,
-                      denied = a.denied + excluded.denied
+                      denied = a.denied + excluded.denied, ranked = a.ranked + excluded.n
         $query$, actor_days, sources,
         coalesce(@extschema@.audit_tail_condition(log), 'false'))
     USING users, wholly, before, log;

@@ -8,7 +8,9 @@
 --    entity_type and tenant; by quarter of an hour by operation and in total,
 --    because all time zones are a multiple of it off UTC.  (By tenant and
 --    quarter there would be nearly as many counts as rows.)
--- fraiseql_audit_actor_days: by user and UTC day.
+-- fraiseql_audit_actor_days: by user and UTC day.  Once the day is over it is
+--    also the rank of a user among those of that day; while rows are added, no
+--    index has what changes, so that the table's updates are HOT.
 -- fraiseql_audit_rollup_state: which rows are in them.
 --
 -- Which rows are counted: those that are sealed, see audit_seals.sql.  A seal
@@ -78,11 +80,13 @@ BEGIN
             n bigint NOT NULL,
             failed bigint NOT NULL,
             denied bigint NOT NULL,
+            ranked bigint CHECK (ranked = n),
             UNIQUE NULLS NOT DISTINCT (user_id, day))
+        WITH (fillfactor = 70)
         $table$, actor_days);
     EXECUTE format('COMMENT ON TABLE %s IS %L', actor_days,
                    'Audit log: how many rows by user and UTC day');
-    EXECUTE format('CREATE INDEX ON %s (day, n DESC) INCLUDE (user_id)', actor_days);
+    EXECUTE format('CREATE INDEX ON %s (day, ranked DESC) INCLUDE (user_id)', actor_days);
 
     EXECUTE format($table$
         CREATE TABLE %s (
@@ -110,6 +114,21 @@ END
 $$;
 COMMENT ON FUNCTION audit_create_rollups(regclass) IS
 'Makes the tables for the counts of an audit log where they are missing';
+
+-- Those of days that are over have been ranked already if they were added then.
+CREATE FUNCTION audit_rank_actors(log regclass, first_day date, today date)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('UPDATE %s SET ranked = n WHERE day >= $1 AND day < $2 AND ranked IS NULL',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_actor_days'))
+    USING first_day, today;
+END
+$$;
+COMMENT ON FUNCTION audit_rank_actors(regclass, date, date) IS
+'Ranks the users of days of the audit log that are over';
 
 -- Of this statement, with our own transaction as one that goes on: what it
 -- will yet write is not there.
@@ -338,7 +357,7 @@ COMMENT ON FUNCTION audit_counts(text, timestamptz, timestamptz, boolean) IS
 -- among those whose bound reaches it (Fagin's threshold algorithm), and only
 -- theirs are summed up.  If not, because users are much alike, all are listed.
 -- A day that is in the period in part only is a bound; its rows are counted of
--- those users.  (Casts are outside of the conditions: under row security only
+-- those users.  A day that is not over, and so not ranked, is a list of its own.  (Casts are outside of the conditions: under row security only
 -- those without functions use an index.)
 CREATE FUNCTION audit_actor_counts(
     since timestamptz,
@@ -378,14 +397,15 @@ BEGIN
             listed AS MATERIALIZED (
                 %3$s
                 UNION ALL
-                (SELECT NULL::date, user_id, n, n FROM uncounted ORDER BY n DESC LIMIT $5)),
+                (SELECT NULL::date, true, user_id, n, n FROM uncounted ORDER BY n DESC LIMIT $5)),
             rests AS (
-                SELECT day, CASE WHEN count(*) = $5 THEN min(most) ELSE 0 END AS rest
-                FROM listed GROUP BY day),
+                SELECT day, ranked, CASE WHEN count(*) = $5 THEN min(most) ELSE 0 END AS rest
+                FROM listed GROUP BY day, ranked),
             known AS (
                 SELECT user_id, sum(least) AS least,
                        sum(most) + (SELECT coalesce(sum(rest), 0) FROM rests) - sum(rest) AS most
                 FROM listed JOIN rests ON listed.day IS NOT DISTINCT FROM rests.day
+                                      AND listed.ranked = rests.ranked
                 GROUP BY user_id),
             last_known AS (
                 SELECT n, unseen = 0 OR unseen < n AS certain
@@ -422,16 +442,20 @@ BEGIN
                    UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition)),
             actor_days,
             CASE WHEN width IS NULL THEN format(
-                'SELECT $7 AS day, user_id, sum(n) FILTER (WHERE day >= $7 AND day < $8) AS least, sum(n) AS most
+                'SELECT $7 AS day, true AS ranked, user_id, sum(n) FILTER (WHERE day >= $7 AND day < $8) AS least, sum(n) AS most
                  FROM %s WHERE day >= $9 AND day < $10 AND user_id IS NOT NULL
                  GROUP BY user_id', actor_days)
             ELSE format(
-                'SELECT d.day, l.user_id, CASE WHEN d.day >= $7 AND d.day < $8 THEN l.n ELSE 0 END AS least, l.n AS most
+                'SELECT d.day, l.ranked, l.user_id, CASE WHEN d.day >= $7 AND d.day < $8 THEN l.n ELSE 0 END AS least, l.n AS most
                  FROM (SELECT $9 + i AS day FROM generate_series(0, $10 - $9 - 1) i
                        OFFSET 0) AS d,
-                      LATERAL (SELECT user_id, n FROM %s AS a
-                               WHERE a.day = d.day AND a.user_id IS NOT NULL
-                               ORDER BY n DESC LIMIT $5) AS l', actor_days) END,
+                      LATERAL ((SELECT true AS ranked, user_id, a.ranked AS n FROM %1$s AS a
+                                WHERE a.day = d.day AND a.user_id IS NOT NULL AND a.ranked IS NOT NULL
+                                ORDER BY a.ranked DESC LIMIT $5)
+                               UNION ALL
+                               (SELECT false, user_id, n FROM %1$s AS a
+                                WHERE a.day = d.day AND a.user_id IS NOT NULL AND a.ranked IS NULL
+                                ORDER BY n DESC LIMIT $5)) AS l', actor_days) END,
             log, coalesce('NOT (' || tail || ')', 'false'))
         INTO actors, certain
         USING since, first_day, last_day, until, width, "limit",

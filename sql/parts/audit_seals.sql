@@ -390,6 +390,8 @@ BEGIN
     END LOOP;
 
     IF appended > 0 THEN
+        PERFORM @extschema@.audit_rank_actors(
+            log, (state.refreshed_at AT TIME ZONE 'UTC')::date, (at AT TIME ZONE 'UTC')::date);
         EXECUTE format($query$
             UPDATE %s
             SET snapshot = $1, refreshed_at = $2, incarnation = $3, baseline_id = $4,

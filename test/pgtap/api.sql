@@ -167,6 +167,7 @@ INSERT INTO audit_api VALUES
     ('audit_partitions_ahead', NULL, NULL),
     ('audit_profile_days', NULL, NULL),
     ('audit_publish_checkpoint', NULL, NULL),
+    ('audit_rank_actors', NULL, NULL),
     ('audit_read_interval', NULL, NULL),
     ('audit_read_time', NULL, NULL),
     ('audit_records_hash', NULL, NULL),

@@ -196,6 +196,11 @@ tamper('rollups are edited',
 	WHERE dimension = 'operation' AND grain = 'day' AND key = 'update' AND bucket < date_trunc('day', now(), 'UTC')",
 	"rollup|-|yesterday|-\nrollup|-|yesterday|-", qr/rollup of operation read success has 7, rows are 0/);
 
+tamper('a user is ranked otherwise than he is counted',
+	"ALTER TABLE fraiseql_audit.fraiseql_audit_actor_days DROP CONSTRAINT fraiseql_audit_actor_days_check;
+	UPDATE fraiseql_audit.fraiseql_audit_actor_days SET ranked = 1000 WHERE user_id = 'u5' AND day < (now() AT TIME ZONE 'UTC')::date",
+	'rollup|-|yesterday|-', qr/rollup of user "?u5"? has .?-1, /);
+
 tamper('rollups have a day of which there has been no partition',
 	q(INSERT INTO fraiseql_audit.fraiseql_audit_counts VALUES ('operation', 'day', '2001-01-01 00:00+00', 'read', 'success', 7);
 	INSERT INTO fraiseql_audit.fraiseql_audit_actor_days VALUES ('2001-01-02', 'u1', 7, 0, 0), ('2101-01-02', 'u1', 7, 0, 0)),

@@ -23,8 +23,8 @@ $node->safe_psql('app', q(
 	SET ROLE lawyer;
 	CREATE TABLE own.fraiseql_audit_counts (dimension text, grain text, bucket timestamptz, key bigint, result bigint, n text);
 	INSERT INTO own.fraiseql_audit_counts VALUES ('total', 'day', '2026-01-01', 1, 1, '1');
-	CREATE TABLE own.fraiseql_audit_actor_days (day date, user_id bigint, n text, failed text, denied text);
-	INSERT INTO own.fraiseql_audit_actor_days VALUES ('2026-01-01', 1, 1, 1, 1)));
+	CREATE TABLE own.fraiseql_audit_actor_days (day date, user_id bigint, n text, failed text, denied text, ranked text);
+	INSERT INTO own.fraiseql_audit_actor_days VALUES ('2026-01-01', 1, 1, 1, 1, 1)));
 
 foreach (
 	[ 'audit_seal_rows(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)', 'which rows are to be sealed must not be null' ],
