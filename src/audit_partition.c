@@ -8,7 +8,7 @@
  * plan is executed and no tuple is routed, which would cost half of what the
  * heap and its indexes do.  Constraints are checked, row triggers fired and
  * indexes written as by an INSERT of the log's owner, whom the caller must have
- * become.
+ * become.  Triggers for statements are not fired, as there is none.
  *
  * All state is this process's: the partition last written to and where its
  * columns are, until it, the log or everything changes.  The log is locked as
