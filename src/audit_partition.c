@@ -381,6 +381,8 @@ insert(Relation partition, EState *estate, const Operation *operation)
 				 errmsg("a trigger keeps a row out of the audit log")));
 	ExecCloseIndices(relation);
 	AfterTriggerEndQuery(estate);
+	/* those that were opened for triggers */
+	ExecCloseResultRelations(estate);
 	ExecResetTupleTable(estate->es_tupleTable, false);
 	return id;
 }
