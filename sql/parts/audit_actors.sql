@@ -207,7 +207,7 @@ BEGIN
     END IF;
     RETURN concat_ws(' AND ', unseen,
         (SELECT string_agg(format(rows_before, s, coalesce('entries.tenant_id = ' || quote_literal(tenant_id), 'true')), ' AND ')
-         FROM @extschema@.audit_sources(log) s));
+         FROM @extschema@.audit_readable_sources(log) s));
 END
 $$;
 COMMENT ON FUNCTION audit_unseen_condition(regclass, text) IS

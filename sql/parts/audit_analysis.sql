@@ -14,7 +14,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT format('(SELECT * FROM %s', log)
            || coalesce((SELECT string_agg(format(' UNION ALL SELECT * FROM %s', s), '')
-                        FROM @extschema@.audit_sources(log) s), '')
+                        FROM @extschema@.audit_readable_sources(log) s), '')
            || ') AS entries'
 $$;
 COMMENT ON FUNCTION audit_relation(regclass) IS
@@ -217,7 +217,7 @@ DECLARE
     begins timestamptz;
     oldest timestamptz := (@extschema@.audit_retention(log, 'default')->>'oldest_entry')::timestamptz;
 BEGIN
-    FOR source IN SELECT @extschema@.audit_sources(log) LOOP
+    FOR source IN SELECT @extschema@.audit_readable_sources(log) LOOP
         EXECUTE format('SELECT min(created_at) FROM %s', source) INTO begins;
         oldest := least(oldest, begins);
     END LOOP;
@@ -292,7 +292,7 @@ BEGIN
                                    WHERE entries.user_id = o.user_id AND created_at < $1
                                      AND created_at >= $1 - $9 AND %s)', relation, condition), ' + ')
         FROM (SELECT log, coalesce(tail, 'true')
-              UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition))
+              UNION ALL SELECT s, 'true' FROM @extschema@.audit_readable_sources(log) s) AS r (relation, condition))
         || CASE WHEN tail IS NULL THEN '' ELSE format(
             ' + (SELECT coalesce(sum(d.n), 0)::bigint FROM %s AS d
                  WHERE d.user_id = o.user_id

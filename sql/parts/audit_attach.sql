@@ -21,25 +21,12 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    guarded boolean;
     partition regclass;
 BEGIN
     PERFORM @extschema@.audit_create_rollups(log);
     PERFORM @extschema@.audit_create_evidence(log);
     PERFORM @extschema@.audit_create_retention(log);
     PERFORM @extschema@.audit_create_actors(log);
-    EXECUTE format('SELECT guard_triggers FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
-    INTO guarded;
-    IF guarded AND NOT EXISTS (
-        SELECT FROM pg_trigger
-        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
-    THEN
-        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
-                        BEFORE INSERT ON %s
-                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
-                       log);
-    END IF;
     PERFORM @extschema@.audit_dress_partition(log, log);
     FOR partition IN
         SELECT inhrelid FROM pg_inherits WHERE inhparent = log

@@ -145,6 +145,7 @@ COMMENT ON FUNCTION audit_table_name(regclass, text) IS
 -- triggers for statements, row security and the tenants' policy.  Nothing is
 -- granted on partitions; row security on them is the second lock.  Policies
 -- that others add to the log are not repeated: fewer rows are seen there.
+-- The log itself gets the same, and the trigger for rows, which they inherit.
 CREATE FUNCTION audit_dress_partition(log regclass, partition regclass)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -157,6 +158,15 @@ BEGIN
     EXECUTE format('SELECT guard_triggers FROM %s',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_settings'))
     INTO guarded;
+    IF guarded AND partition = log AND NOT EXISTS (
+        SELECT FROM pg_trigger
+        WHERE tgrelid = log AND tgname = 'fraiseql_audit_door')
+    THEN
+        EXECUTE format('CREATE TRIGGER fraiseql_audit_door
+                        BEFORE INSERT ON %s
+                        FOR EACH ROW EXECUTE FUNCTION @extschema@.audit_guard()',
+                       log);
+    END IF;
     IF guarded AND NOT EXISTS (
         SELECT FROM pg_trigger
         WHERE tgrelid = partition AND tgname = 'fraiseql_audit_append_only')

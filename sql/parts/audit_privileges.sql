@@ -55,7 +55,7 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.audit_log, @extschema@.audit_partition_bounds,
         @extschema@.audit_sources, @extschema@.audit_source_table,
-        @extschema@.audit_check_sources,
+        @extschema@.audit_readable_sources,
         @extschema@.audit_search, @extschema@.audit_condition,
         @extschema@.recent_operations, @extschema@.by_user,
         @extschema@.by_entity, @extschema@.by_operation,

@@ -314,7 +314,7 @@ DECLARE
     n bigint;
     adopted jsonb := '{}';
 BEGIN
-    FOR source IN SELECT @extschema@.audit_sources(log) LOOP
+    FOR source IN SELECT @extschema@.audit_readable_sources(log) LOOP
         EXECUTE format('SELECT count(*) FROM %s WHERE created_at >= $1 AND created_at < $2', source)
         INTO n USING since, until;
         IF n > 0 THEN
@@ -543,7 +543,7 @@ BEGIN
     FROM operations;
     -- what adopted sources have by these names did not happen to this log
     FOR source IN
-        SELECT s FROM @extschema@.audit_sources(@extschema@.audit_log()) s
+        SELECT s FROM @extschema@.audit_readable_sources(@extschema@.audit_log()) s
         WHERE accesses > 0
     LOOP
         EXECUTE format('SELECT $1 - count(*) FROM %s

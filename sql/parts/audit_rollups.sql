@@ -221,7 +221,7 @@ AS $$
                  (tail IS NOT NULL, log, 'created_at >= $2 AND created_at < $3 AND ' || tail)
           UNION ALL
           SELECT true, s, 'created_at >= $1 AND created_at < $4'
-          FROM @extschema@.audit_sources(log) s) AS parts (wanted, relation, condition)
+          FROM @extschema@.audit_readable_sources(log) s) AS parts (wanted, relation, condition)
     WHERE wanted
 $$;
 COMMENT ON FUNCTION audit_uncounted_rows(regclass, text, text, boolean, boolean) IS
@@ -439,7 +439,7 @@ BEGIN
                                        WHERE created_at >= $1 AND created_at < $4 AND %s', relation, condition),
                                ' UNION ALL ')
              FROM (SELECT log, coalesce(tail, 'true')
-                   UNION ALL SELECT s, 'true' FROM @extschema@.audit_sources(log) s) AS r (relation, condition)),
+                   UNION ALL SELECT s, 'true' FROM @extschema@.audit_readable_sources(log) s) AS r (relation, condition)),
             actor_days,
             CASE WHEN width IS NULL THEN format(
                 'SELECT $7 AS day, true AS ranked, user_id, sum(n) FILTER (WHERE day >= $7 AND day < $8) AS least, sum(n) AS most

@@ -41,6 +41,32 @@ $$;
 COMMENT ON FUNCTION audit_source_table(regclass) IS
 'The adopted table that a view beside the audit log is over';
 
+-- The same views for who is to read them: an error that names the tables that
+-- he may not read, where PostgreSQL's would name neither the view nor the grant.
+CREATE FUNCTION audit_readable_sources(log regclass)
+RETURNS SETOF regclass
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+ROWS 1
+AS $$
+DECLARE
+    adopted text[];
+BEGIN
+    SELECT array_agg(t::text) INTO adopted
+    FROM @extschema@.audit_sources(log) s, @extschema@.audit_source_table(s) t
+    WHERE NOT has_any_column_privilege(t, 'SELECT');
+    IF adopted IS NOT NULL THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = format('permission denied for table %s, which is read besides the audit log', adopted[1]),
+            HINT = format('Have it granted with: GRANT SELECT ON %s TO %I; or no longer read by forget_audit_source().',
+                          array_to_string(adopted, ', '), current_user);
+    END IF;
+    RETURN QUERY SELECT @extschema@.audit_sources(log);
+END
+$$;
+COMMENT ON FUNCTION audit_readable_sources(regclass) IS
+'The views over the tables that are read besides an audit log; raises an error if the caller may not read such a table';
+
 -- What a result is called elsewhere
 CREATE FUNCTION audit_result_expression(expression text)
 RETURNS text

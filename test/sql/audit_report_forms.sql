@@ -87,18 +87,18 @@ CREATE DATABASE regress_latin1 TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C';
 CREATE EXTENSION fraiseql_obs;
 SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.log_operation('x', result => 'denied', user_id => repeat(chr(233), 300)) > 0 AS logged;
-SELECT fraiseql_obs.compliance_report_html(current_date, current_date + 1) LIKE '%&#8230;%' AS cut;
-SELECT fraiseql_obs.compliance_report_text(current_date, current_date + 1) <> '' AS text,
-       fraiseql_obs.compliance_report_csv(current_date, current_date + 1) <> '' AS csv;
+SELECT fraiseql_obs.compliance_report_html(current_date - 1, current_date + 1) LIKE '%&#8230;%' AS cut;
+SELECT fraiseql_obs.compliance_report_text(current_date - 1, current_date + 1) <> '' AS text,
+       fraiseql_obs.compliance_report_csv(current_date - 1, current_date + 1) <> '' AS csv;
 \c :main
 CREATE DATABASE regress_ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C';
 \c regress_ascii
 CREATE EXTENSION fraiseql_obs;
 SELECT fraiseql_obs.create_audit_log();
 SELECT fraiseql_obs.log_operation('x', result => 'denied', user_id => repeat('x', 300)) > 0 AS logged;
-SELECT fraiseql_obs.compliance_report_html(current_date, current_date + 1) LIKE '%&#8230;%' AS cut;
-SELECT fraiseql_obs.compliance_report_text(current_date, current_date + 1) <> '' AS text,
-       fraiseql_obs.compliance_report_csv(current_date, current_date + 1) <> '' AS csv;
+SELECT fraiseql_obs.compliance_report_html(current_date - 1, current_date + 1) LIKE '%&#8230;%' AS cut;
+SELECT fraiseql_obs.compliance_report_text(current_date - 1, current_date + 1) <> '' AS text,
+       fraiseql_obs.compliance_report_csv(current_date - 1, current_date + 1) <> '' AS csv;
 \c :main
 DROP DATABASE regress_latin1;
 DROP DATABASE regress_ascii;

@@ -105,12 +105,31 @@ SELECT fraiseql_obs.grant_audit_reader('regress_source_reader');
 SET ROLE regress_source_reader;
 SELECT count(*) FROM fraiseql_obs.by_operation('own.act');
 RESET ROLE;
+CREATE FUNCTION tried(call text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    hint text;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM fraiseql_obs.%s', call);
+    RETURN 'done';
+EXCEPTION WHEN insufficient_privilege THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN format('%s: %s', SQLERRM, hint);
+END
+$$;
+SET ROLE regress_source_reader;
+SELECT tried(call), string_agg(split_part(call, '(', 1), ' ' ORDER BY n) AS by
+FROM unnest('{"recent_operations(1)","compliance_report(''2017-01-01'', ''2017-02-01'')","audit_counts(''total'', ''2017-01-01'', ''2017-02-01'')",
+              audit_statistics(),most_active_users(),most_active_entities(),slow_operations(),repeated_denials(),new_actors(),off_hours(),
+              volume_spikes(),failure_spikes(),silence()}'::text[]) WITH ORDINALITY AS c (call, n)
+GROUP BY 1;
+RESET ROLE;
 GRANT USAGE ON SCHEMA core, tenant TO regress_source_reader;
 GRANT SELECT ON core.tb_entity_change_log, tenant.tb_audit_log, audit_events, fraiseql_audit_logs, tb_audit_log, audit_log, own_log TO regress_source_reader;
 SET ROLE regress_source_reader;
 SELECT count(*) FROM fraiseql_obs.by_operation('own.act');
 SELECT fraiseql_obs.forget_audit_source('own_log');
 RESET ROLE;
+DROP FUNCTION tried(text);
 
 -- what is refused, and leaves all as it was
 SELECT fraiseql_obs.adopt_audit_source('own_log');

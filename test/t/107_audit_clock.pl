@@ -49,7 +49,8 @@ sub was_ahead
 
 sub write_row { return query("SELECT fraiseql_obs.log_operation('$_[0]', user_id => 'u')"); }
 
-query('CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log(guard_triggers => false)');
+query(q(CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log(guard_triggers => false);
+	SELECT fraiseql_obs.audit_ensure_partition(now() - interval '1 day')));
 write_row('first');
 seal();
 is(findings(), '', 'nothing is wrong');
@@ -87,11 +88,9 @@ is(seal(), $before + 1, 'one');
 
 # What is dated back where the clock was not is found as before.
 query("INSERT INTO $log (created_at, occurred_at, operation, personal_salt, personal_digest)
-	VALUES (date_trunc('day', now()), now(), 'forged', '\\x00', sha256('\\x0001'))")
-  if query(q(SELECT now() > date_trunc('day', now()) + interval '1 hour')) eq 't';
+	VALUES (now() - interval '12 hours', now(), 'forged', '\\x00', sha256('\\x0001'))");
 seal();
-like(findings(), qr/^violation\|time\|\d+\|row has an earlier time/m, 'a row is dated back')
-  if query("SELECT count(*) FROM $log WHERE operation = 'forged'") eq '1';
+like(findings(), qr/^violation\|time\|\d+\|row has an earlier time/m, 'a row is dated back');
 
 $node->stop;
 done_testing();

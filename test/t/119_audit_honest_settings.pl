@@ -29,7 +29,9 @@ query(q(SELECT fraiseql_obs.set_audit_retention(minimum => interval '34 days' +
 	greatest(now() AT TIME ZONE 'UTC' - date_trunc('day', now() AT TIME ZONE 'UTC') - interval '5 minutes', '0'))));
 is(maintain($node), 'close 36, 35; remove 36, 35', 'removed as soon as they may be');
 is(violations("SET timezone = 'UTC'"), '', 'no violation');
-my $zone = query(q(SELECT format('AAA0BBB,J%s,J%s', extract(doy FROM now() - interval '90 days'), extract(doy FROM now() - interval '20 days'))));
+# (the 31st of December of a leap year has no number there)
+my $zone = query(q(SELECT format('AAA0BBB,J%s,J%s', least(extract(doy FROM now() - interval '90 days'), 365),
+	least(extract(doy FROM now() - interval '20 days'), 365))));
 is(violations("SET timezone = '$zone'"), '', 'nor where clocks were set back meanwhile');
 
 # What is removed is some day the entry about a removal, or an erasure.  (There
