@@ -50,6 +50,7 @@ $node->safe_psql('app', q(SELECT fraiseql_obs.audit_ensure_partition(now() - int
 $node->safe_psql('app', q(
 	INSERT INTO fraiseql_audit.fraiseql_audit_log (created_at, operation, user_id, personal_salt, personal_digest)
 	SELECT date_trunc('day', now()) - interval '1 second', 'op', 'u1', '\x00', '\x00' FROM generate_series(1, 200);
+	UPDATE fraiseql_audit.fraiseql_audit_rollup_state SET tail_since = now() - interval '2 days';
 	SELECT fraiseql_obs.seal_audit_log()));
 is($node->safe_psql('app', "SELECT n, ranked FROM $actor_days WHERE user_id = 'u1' AND day = current_date - 1"), '202|202', 'late rows change the rank');
 is($node->safe_psql('app', $top), 'u1 203, u40 120, u39 117', 'and the most active users');
