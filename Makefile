@@ -48,7 +48,9 @@ OBJS = \
 	src/series.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
-	src/statistics.o
+	src/statistics.o \
+	src/trace.o \
+	src/tracecontext.o
 
 # META.json has the release; the control file's is that of the SQL.
 RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
@@ -114,6 +116,7 @@ REGRESS = \
 	slow_queries \
 	statements \
 	times \
+	trace_carriers \
 	utility \
 	views
 

@@ -48,6 +48,7 @@
 #include "compat.h"
 #include "context.h"
 #include "label.h"
+#include "trace.h"
 
 #define SALT_SIZE		16
 
@@ -443,6 +444,23 @@ stamp_operation(Operation *operation)
 				   TimestampTzGetDatum(GetCurrentTimestamp()));
 }
 
+/* Sets the trace that the caller has not given, and its span with it. */
+static void
+default_trace(Operation *operation)
+{
+	char		tracestate[FOBS_TRACESTATE_SIZE];
+	char		trace_id[FOBS_TRACE_ID_SIZE];
+	char		span_id[FOBS_SPAN_ID_SIZE];
+	FobsTrace	trace;
+
+	if (!fobs_trace_now(&trace, tracestate))
+		return;
+	fobs_trace_format_id(trace.trace_id, sizeof(trace.trace_id), trace_id);
+	fobs_trace_format_id(trace.parent_id, sizeof(trace.parent_id), span_id);
+	default_text(operation, ARG_TRACE_ID, trace_id);
+	default_text(operation, ARG_SPAN_ID, span_id);
+}
+
 /* Sets what is not the caller's to choose, and defaults. */
 static void
 complete_operation(Operation *operation)
@@ -471,6 +489,8 @@ complete_operation(Operation *operation)
 				 fobs_context_setting(FOBS_SOURCE_TENANT));
 	default_text(operation, ARG_REQUEST_ID,
 				 GetConfigOption("fraiseql_obs.request_id", true, false));
+	if (operation->nulls[ARG_TRACE_ID])
+		default_trace(operation);
 }
 
 /* Makes sure that there is a partition for now, as the owner, in SPI. */
