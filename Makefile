@@ -49,7 +49,9 @@ OBJS = \
 	src/series.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
-	src/statistics.o
+	src/statistics.o \
+	src/trace.o \
+	src/tracecontext.o
 
 # META.json has the release; the control file's is that of the SQL.
 RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
@@ -73,7 +75,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics trace audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -115,6 +117,8 @@ REGRESS = \
 	slow_queries \
 	statements \
 	times \
+	trace_carriers \
+	trace_context \
 	utility \
 	views
 

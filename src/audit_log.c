@@ -47,6 +47,7 @@
 #include "compat.h"
 #include "context.h"
 #include "label.h"
+#include "trace.h"
 
 #define SALT_SIZE		16
 
@@ -385,6 +386,23 @@ stamp_operation(Operation *operation)
 				   TimestampTzGetDatum(GetCurrentTimestamp()));
 }
 
+/* Sets the trace that the caller has not given, and its span with it. */
+static void
+default_trace(Operation *operation)
+{
+	char		tracestate[FOBS_TRACESTATE_SIZE];
+	char		trace_id[FOBS_TRACE_ID_SIZE];
+	char		span_id[FOBS_SPAN_ID_SIZE];
+	FobsTrace	trace;
+
+	if (!fobs_trace_now(&trace, tracestate))
+		return;
+	fobs_trace_format_id(trace.trace_id, FOBS_TRACE_ID_BYTES, trace_id);
+	fobs_trace_format_id(trace.parent_id, FOBS_SPAN_ID_BYTES, span_id);
+	default_text(operation, ARG_TRACE_ID, trace_id);
+	default_text(operation, ARG_SPAN_ID, span_id);
+}
+
 /* Sets what is not the caller's to choose, and defaults. */
 static void
 complete_operation(Operation *operation)
@@ -413,6 +431,8 @@ complete_operation(Operation *operation)
 				 fobs_context_setting(FOBS_SOURCE_TENANT));
 	default_text(operation, ARG_REQUEST_ID,
 				 GetConfigOption("fraiseql_obs.request_id", true, false));
+	if (operation->nulls[ARG_TRACE_ID])
+		default_trace(operation);
 }
 
 /* The table that is the log; an error if there is none. */

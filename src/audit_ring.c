@@ -790,6 +790,18 @@ begin_statement(int64 queryid, const char *operation)
 	return slot;
 }
 
+static void
+add_trace(FobsPayload *payload, const FobsTrace *trace)
+{
+	char		trace_id[FOBS_TRACE_ID_SIZE];
+	char		span_id[FOBS_SPAN_ID_SIZE];
+
+	fobs_trace_format_id(trace->trace_id, FOBS_TRACE_ID_BYTES, trace_id);
+	fobs_trace_format_id(trace->parent_id, FOBS_SPAN_ID_BYTES, span_id);
+	add_text(payload, ARG_TRACE_ID, trace_id);
+	add_text(payload, ARG_SPAN_ID, span_id);
+}
+
 /* Has the current subtransaction logged an operation? */
 static bool
 has_logged(void)
@@ -835,6 +847,8 @@ fobs_audit_ring_add_statement(const FobsFailedStatement *failed)
 	add_text(payload, ARG_USER_ID, failed->user_id);
 	add_text(payload, ARG_TENANT_ID, failed->tenant_id);
 	add_text(payload, ARG_REQUEST_ID, failed->request_id);
+	if (fobs_trace_is_set(failed->trace))
+		add_trace(payload, failed->trace);
 	offer(slot, FOBS_SLOT_FILLED);
 	fobs_audit_ring_wake();
 }

@@ -18,6 +18,7 @@
 
 #include "audit_log.h"
 #include "audit_payload.h"
+#include "tracecontext.h"
 
 typedef enum FobsSlotState
 {
@@ -96,6 +97,7 @@ typedef struct FobsFailedStatement
 	const char *user_id;
 	const char *tenant_id;
 	const char *request_id;
+	const FobsTrace *trace;
 } FobsFailedStatement;
 
 /* Logging operations */

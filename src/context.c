@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * context.c
- *	  Who asks: operation, user, tenant and request of a statement.
+ *	  Who asks: operation, user, tenant, request and trace of a statement.
  *
  * The application tells by settings (fraiseql_obs.operation_name and so on,
  * usually SET LOCAL); where it names no operation, a SQLCommenter comment of
@@ -9,10 +9,16 @@
  * it sets no user or tenant, the settings listed in user_id_sources and
  * tenant_id_sources are taken: those that a FraiseQL session has anyway.
  *
+ * The trace that a statement belongs to is that of the statement's comment,
+ * else of fraiseql_obs.traceparent, else of application_name, which is what
+ * drivers set that prepare their statements: the first that holds a valid
+ * traceparent.  The text of a prepared statement does not change from one
+ * execution to the next, so the trace of its comment counts for the first.
+ *
  * A context is captured when a statement starts and belongs to it until it
  * ends, whatever is set meanwhile.  Making one costs a few copies; so the one
  * made last is shared by reference until a setting changes or a comment
- * differs, and a statement of an unchanged session pays a comparison.
+ * differs, and a statement of an unchanged session pays two comparisons.
  *
  * The settings of the application are the exception: they are looked up by
  * name, which is too dear for every statement, and so only when a slow or
@@ -26,10 +32,13 @@
  */
 #include "postgres.h"
 
+#include "commands/prepare.h"
 #include "port/atomics.h"
 #include "storage/shmem.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
 
 #include "context.h"
 #include "counters.h"
@@ -42,6 +51,9 @@
 /* Room for a value of a comment before it is cut to its final size */
 #define COMMENT_VALUE_SIZE	1024
 
+/* Room for a tracestate; one that needs more is ignored */
+#define COMMENT_TRACESTATE_SIZE 4096
+
 typedef struct SourceList
 {
 	int			n;
@@ -52,6 +64,16 @@ typedef struct ContextShared
 {
 	pg_atomic_uint64 truncated; /* values that were cut */
 } ContextShared;
+
+/* What the settings of our own do not say, or not alone */
+typedef struct Carried
+{
+	bool		has_operation;	/* the comment names one */
+	char		operation[COMMENT_VALUE_SIZE];
+	FobsCarrier carrier;
+	FobsTrace	trace;
+	char		tracestate[FOBS_TRACESTATE_SIZE];
+} Carried;
 
 static ContextShared *shared = NULL;
 
@@ -66,15 +88,26 @@ static FobsContext empty_context = {2};
 
 /*
  * The context last made.  It is stale, which is to say not the next
- * statement's, if a setting has changed since (guc.c) or if its operation is
- * that of a comment.
+ * statement's, if a setting has changed since (guc.c) or if part of it comes
+ * from what may differ without that.
  */
 FobsContext *fobs_context_latest = &empty_context;
 bool		fobs_context_stale = true;
 
-/* It is what the settings say now, but for the operation of a comment */
+/* Its operation is that of a comment */
 static bool latest_from_comment = false;
+
+/* The generation of the settings that it is made of */
 static uint64 latest_generation = 0;
+
+/* The trace that the settings hold, read once in each generation */
+static struct
+{
+	uint64		generation;
+	bool		valid;
+	FobsTrace	trace;
+	char		tracestate[FOBS_TRACESTATE_SIZE];
+}			setting;
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -167,27 +200,144 @@ copy_value(char *dst, size_t size, const char *src)
 	count_truncated(fobs_label_copy(dst, size, src, strlen(src)));
 }
 
-/* The operation that the statement's comment names, if any. */
+/* Decodes the first of these values that is there and not empty. */
 static bool
-operation_from_comment(const char *query, int query_len, char *value)
+decode_first(const FobsCommentValue *values, int n, char *dst)
 {
-	static const char *const keys[] = {"action", "route", "controller"};
-
-	if (!fobs_sqlcommenter_present(query, query_len))
-		return false;
-	for (int i = 0; i < lengthof(keys); i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (fobs_sqlcommenter_value(query, query_len, keys[i],
-									value, COMMENT_VALUE_SIZE) &&
-			value[0] != '\0')
+		if (values[i].start == NULL)
+			continue;
+		fobs_sqlcommenter_decode(&values[i], dst, COMMENT_VALUE_SIZE);
+		if (dst[0] != '\0')
 			return true;
 	}
 	return false;
 }
 
-/* Makes a context; the operation is the comment's, unless that is NULL. */
+/* Is this, or what is behind it, the text of the portal? */
+static bool
+is_text_of_portal(const char *query, Portal portal)
+{
+	const char *text = portal->sourceText;
+
+	return text != NULL && query >= text && query <= text + strlen(text);
+}
+
+/*
+ * Whether the comment of the statement that starts speaks of this execution.
+ * That of a prepared statement does when it is executed first; what SQL's
+ * EXECUTE plans or runs has the text of PREPARE.  Nothing tells a prepared
+ * statement that fails while it is planned from one that is not prepared.
+ */
+static bool
+comment_is_current(const char *query)
+{
+	Portal		portal = ActivePortal;
+	PreparedStatement *prepared;
+
+	if (portal == NULL)
+		return true;
+	if (portal->prepStmtName == NULL)
+		return (portal->visible || portal->cplan == NULL) &&
+			is_text_of_portal(query, portal);
+	prepared = FetchPreparedStatement(portal->prepStmtName, false);
+	return prepared != NULL &&
+		prepared->plansource->num_custom_plans +
+		prepared->plansource->num_generic_plans <= 1;
+}
+
+/* Takes the trace of a comment, if it has one; true if so. */
+static bool
+trace_from_comment(Carried *carried, const char *query,
+				   const FobsCommentValue *traceparent,
+				   const FobsCommentValue *tracestate)
+{
+	char		text[COMMENT_TRACESTATE_SIZE];
+	size_t		len;
+
+	if (traceparent->start == NULL)
+		return false;
+	fobs_sqlcommenter_decode(traceparent, text, sizeof(text));
+	if (!fobs_traceparent_parse(text, strlen(text), &carried->trace) ||
+		!comment_is_current(query))
+		return false;
+	if (tracestate->start == NULL)
+		return true;
+	fobs_sqlcommenter_decode(tracestate, text, sizeof(text));
+	len = strlen(text);
+	if (len < sizeof(text) - 1)
+		fobs_tracestate_normalize(text, len, carried->tracestate);
+	return true;
+}
+
+/* Reads the comment of a statement. */
+static void
+read_comment(Carried *carried, const char *query, int query_len)
+{
+	/* the first three name the operation, in this order */
+	FobsCommentValue values[] = {
+		{.key = "action"},
+		{.key = "route"},
+		{.key = "controller"},
+		{.key = "traceparent"},
+		{.key = "tracestate"}
+	};
+
+	if (!fobs_sqlcommenter_present(query, query_len) ||
+		!fobs_sqlcommenter_find(query, query_len, values, lengthof(values)))
+		return;
+	if (fobs_operation_name[0] == '\0')
+		carried->has_operation = decode_first(values, 3, carried->operation);
+	if (fobs_tracing &&
+		trace_from_comment(carried, query, &values[3], &values[4]))
+		carried->carrier = FOBS_CARRIER_COMMENT;
+}
+
+/*
+ * Reads a traceparent and the tracestate that goes with it, either of which
+ * may be NULL.  The latter is stored in FOBS_TRACESTATE_SIZE bytes.
+ */
+static bool
+read_setting(const char *traceparent, const char *tracestate,
+			 FobsTrace *trace, char *state)
+{
+	state[0] = '\0';
+	if (traceparent == NULL ||
+		!fobs_traceparent_parse(traceparent, strlen(traceparent), trace))
+		return false;
+	if (tracestate != NULL)
+		fobs_tracestate_normalize(tracestate, strlen(tracestate), state);
+	return true;
+}
+
+/* Takes the trace of the settings, or of application_name, if there is one. */
+static void
+read_session(Carried *carried)
+{
+	if (setting.generation != fobs_context_generation)
+	{
+		setting.valid = read_setting(fobs_traceparent, fobs_tracestate,
+									 &setting.trace, setting.tracestate);
+		setting.generation = fobs_context_generation;
+	}
+	if (setting.valid)
+	{
+		carried->carrier = FOBS_CARRIER_SETTING;
+		carried->trace = setting.trace;
+		strlcpy(carried->tracestate, setting.tracestate,
+				FOBS_TRACESTATE_SIZE);
+	}
+	else if (fobs_context_application_name_possible() &&
+			 fobs_traceparent_parse(application_name,
+									strlen(application_name),
+									&carried->trace))
+		carried->carrier = FOBS_CARRIER_APPLICATION_NAME;
+}
+
+/* Makes a context of the settings and what is carried besides. */
 static FobsContext *
-make_context(const char *comment)
+make_context(const Carried *carried)
 {
 	FobsContext *context;
 	FobsOperationKey *key;
@@ -199,10 +349,11 @@ make_context(const char *comment)
 		return NULL;
 	context->refcount = 1;
 	key = &context->operation;
-	if (comment != NULL)
+	if (carried->has_operation)
 		count_truncated(fobs_label_copy_decoded(key->operation,
 												FOBS_OPERATION_SIZE,
-												comment, strlen(comment)));
+												carried->operation,
+												strlen(carried->operation)));
 	else
 		copy_value(key->operation, FOBS_OPERATION_SIZE, fobs_operation_name);
 	if (key->operation[0] != '\0')
@@ -213,19 +364,19 @@ make_context(const char *comment)
 	copy_value(context->request_id, FOBS_ID_SIZE, fobs_request_id);
 	copy_value(context->user_id, FOBS_ID_SIZE, fobs_user_id);
 	copy_value(context->tenant_id, FOBS_ID_SIZE, fobs_tenant_id);
+	context->carrier = carried->carrier;
+	context->trace = carried->trace;
+	strlcpy(context->tracestate, carried->tracestate, FOBS_TRACESTATE_SIZE);
 	return context;
 }
 
-/*
- * Makes the context of settings and, unless it is NULL, the operation of a
- * comment the latest one.
- */
+/* Makes the context of now the latest one. */
 static void
-set_latest(const char *comment)
+set_latest(const Carried *carried)
 {
 	FobsContext *context;
 
-	context = make_context(comment);
+	context = make_context(carried);
 	if (context == NULL)
 	{
 		context = &empty_context;
@@ -233,7 +384,7 @@ set_latest(const char *comment)
 	}
 	fobs_context_release(fobs_context_latest);
 	fobs_context_latest = context;
-	latest_from_comment = comment != NULL;
+	latest_from_comment = carried->has_operation;
 }
 
 /* Is the latest context's operation that of this comment? */
@@ -247,27 +398,47 @@ latest_has_operation(const char *comment)
 	return strcmp(fobs_context_latest->operation.operation, operation) == 0;
 }
 
+/* Is the latest context of unchanged settings also what is carried now? */
+static bool
+latest_has(const Carried *carried)
+{
+	const FobsContext *latest = fobs_context_latest;
+
+	if (latest_from_comment != carried->has_operation ||
+		(latest_from_comment && !latest_has_operation(carried->operation)))
+		return false;
+	return latest->carrier == carried->carrier &&
+		memcmp(&latest->trace, &carried->trace, sizeof(FobsTrace)) == 0 &&
+		strcmp(latest->tracestate, carried->tracestate) == 0;
+}
+
 /*
  * The rarer part of fobs_context_capture(): settings have changed, or the
- * statement or the one before may have a comment.
+ * statement or the one before may have a comment, or application_name a trace.
  */
 void
 fobs_context_renew(const char *query, int query_len)
 {
-	char		comment[COMMENT_VALUE_SIZE];
-	bool		changed = fobs_context_generation != latest_generation;
+	Carried		carried;
 
-	if (fobs_operation_name[0] == '\0' &&
-		operation_from_comment(query, query_len, comment))
+	carried.has_operation = false;
+	carried.carrier = FOBS_CARRIER_NONE;
+	memset(&carried.trace, 0, sizeof(FobsTrace));
+	carried.tracestate[0] = '\0';
+	read_comment(&carried, query, query_len);
+	if (fobs_tracing && carried.carrier == FOBS_CARRIER_NONE)
 	{
-		if (changed || !latest_from_comment || !latest_has_operation(comment))
-			set_latest(comment);
+		memset(&carried.trace, 0, sizeof(FobsTrace));
+		read_session(&carried);
 	}
-	else if (changed || latest_from_comment)
-		set_latest(NULL);
 
+	if (fobs_context_generation != latest_generation ||
+		!latest_has(&carried))
+		set_latest(&carried);
 	latest_generation = fobs_context_generation;
-	fobs_context_stale = latest_from_comment;
+	fobs_context_stale = carried.has_operation ||
+		carried.carrier == FOBS_CARRIER_COMMENT ||
+		carried.carrier == FOBS_CARRIER_APPLICATION_NAME;
 }
 
 /* Frees a context that nobody holds any more. */
@@ -336,6 +507,21 @@ fobs_context_setting(FobsSource source)
 									  "fraiseql_obs.tenant_id", true, false);
 
 	return own != NULL && own[0] != '\0' ? own : setting_of_sources(source);
+}
+
+/*
+ * The trace that the session's settings or its application_name hold now,
+ * whether tracing is on or off; comments are not looked at.  The tracestate
+ * is stored in FOBS_TRACESTATE_SIZE bytes.  Works without shared memory.
+ */
+bool
+fobs_context_session_trace(FobsTrace *trace, char *tracestate)
+{
+	if (read_setting(GetConfigOption("fraiseql_obs.traceparent", true, false),
+					 GetConfigOption("fraiseql_obs.tracestate", true, false),
+					 trace, tracestate))
+		return true;
+	return read_setting(application_name, NULL, trace, tracestate);
 }
 
 /* How many values of the context were too long and have been cut. */

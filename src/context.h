@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * context.h
- *	  Who asks: operation, user, tenant and request of a statement.
+ *	  Who asks: operation, user, tenant, request and trace of a statement.
  *
  * See context.c for where each comes from.
  *
@@ -10,11 +10,23 @@
 #ifndef FRAISEQL_OBS_CONTEXT_H
 #define FRAISEQL_OBS_CONTEXT_H
 
+#include "utils/guc.h"
+
 #include "operations.h"
 #include "sqlcommenter.h"
+#include "tracecontext.h"
 
 /* Bytes of an identifier with its zero; longer ones are cut */
 #define FOBS_ID_SIZE	129
+
+/* What brought the trace of a statement */
+typedef enum FobsCarrier
+{
+	FOBS_CARRIER_NONE,
+	FOBS_CARRIER_COMMENT,
+	FOBS_CARRIER_SETTING,
+	FOBS_CARRIER_APPLICATION_NAME
+} FobsCarrier;
 
 /*
  * The context that a statement started with: valid UTF-8, '' for what is not
@@ -28,6 +40,9 @@ typedef struct FobsContext
 	char		request_id[FOBS_ID_SIZE];
 	char		user_id[FOBS_ID_SIZE];
 	char		tenant_id[FOBS_ID_SIZE];
+	FobsCarrier carrier;
+	FobsTrace	trace;			/* all zero: it belongs to none */
+	char		tracestate[FOBS_TRACESTATE_SIZE];
 } FobsContext;
 
 /* Settings of the application that name its user and tenant */
@@ -52,7 +67,18 @@ extern void fobs_context_user_id(const FobsContext *context, char *user_id);
 extern void fobs_context_tenant_id(const FobsContext *context,
 								   char *tenant_id);
 extern const char *fobs_context_setting(FobsSource source);
+extern bool fobs_context_session_trace(FobsTrace *trace, char *tracestate);
 extern uint64 fobs_context_truncated(void);
+
+/*
+ * Whether application_name may hold a traceparent, of a version up to 0f.
+ * Asked for every statement, because nobody tells when it changes.
+ */
+static inline bool
+fobs_context_application_name_possible(void)
+{
+	return application_name[0] == '0';
+}
 
 /*
  * The context of a statement that starts now; query is its text, of query_len
@@ -63,6 +89,7 @@ static inline FobsContext *
 fobs_context_capture(const char *query, int query_len)
 {
 	if (unlikely(fobs_context_stale) ||
+		unlikely(fobs_context_application_name_possible()) ||
 		fobs_sqlcommenter_possible(query, query_len))
 		fobs_context_renew(query, query_len);
 	fobs_context_latest->refcount++;

@@ -37,6 +37,19 @@ static bool metrics_enabled;
 bool		fobs_counting = false;
 
 /*
+ * The switch of tracing.  With it off, no trace is taken in, whatever carries
+ * it; functions that read and make headers work on.
+ */
+static bool tracing_enabled;
+bool		fobs_tracing = false;
+
+/*
+ * Which part of the traces that start here is sampled.  For a trace that comes
+ * from elsewhere, its traceparent says.
+ */
+double		fobs_trace_sample_rate;
+
+/*
  * From which duration on a statement is slow.  Administrators who want to see
  * everything in slow_queries() for a moment set it to 0.001 in one session or
  * role; the ring is small, so not for long.
@@ -94,6 +107,8 @@ char	   *fobs_operation_type;
 char	   *fobs_request_id;
 char	   *fobs_user_id;
 char	   *fobs_tenant_id;
+char	   *fobs_traceparent;
+char	   *fobs_tracestate;
 
 /*
  * Settings of the application that name its user and tenant, taken in order
@@ -128,15 +143,30 @@ assign_slow_query_threshold(double newval, void *extra)
 }
 
 static void
+assign_tracing(bool newval)
+{
+	fobs_tracing = newval;
+	fobs_context_generation++;
+	fobs_context_stale = true;
+}
+
+static void
 assign_enabled(bool newval, void *extra)
 {
 	fobs_counting = newval && metrics_enabled;
+	assign_tracing(newval && tracing_enabled);
 }
 
 static void
 assign_metrics_enabled(bool newval, void *extra)
 {
 	fobs_counting = newval && enabled;
+}
+
+static void
+assign_tracing_enabled(bool newval, void *extra)
+{
+	assign_tracing(newval && enabled);
 }
 
 static void
@@ -216,37 +246,32 @@ define_bool(const char *name, const char *variable,
 						PGC_POSTMASTER, PGC_S_ENV_VAR);
 }
 
+/* Likewise, a real number; "range" says in words what may be set. */
 static void
-define_slow_query_threshold(void)
+define_real(const char *name, const char *variable, const char *description,
+			double *storage, double boot_value, double min, double max,
+			const char *range, int unit, GucRealAssignHook assign)
 {
-	const char *name = "fraiseql_obs.slow_query_threshold";
-	const char *variable = "FRAISEQL_SLOW_QUERY_THRESHOLD_MS";
 	const char *value = env_value(variable);
-	double		boot_value = 100.0;
 	bool		seeded = value != NULL;
 
 	if (seeded)
 	{
 		double		parsed;
 
-		if (parse_real(value, &parsed, GUC_UNIT_MS, NULL) &&
-			parsed >= THRESHOLD_MIN_MS && parsed <= THRESHOLD_MAX_MS)
+		if (parse_real(value, &parsed, unit, NULL) &&
+			parsed >= min && parsed <= max)
 			boot_value = parsed;
 		else
 		{
-			warn_environment(variable, value,
-							 "milliseconds from 0.001 to 2147483647");
+			warn_environment(variable, value, range);
 			seeded = false;
 		}
 	}
 
-	DefineCustomRealVariable(name,
-							 "Sets the duration from which on a statement is slow.",
-							 NULL,
-							 &slow_query_threshold_ms,
-							 boot_value, THRESHOLD_MIN_MS, THRESHOLD_MAX_MS,
-							 PGC_SUSET, GUC_UNIT_MS,
-							 NULL, assign_slow_query_threshold, NULL);
+	DefineCustomRealVariable(name, description, NULL, storage,
+							 boot_value, min, max,
+							 PGC_SUSET, unit, NULL, assign, NULL);
 	if (seeded)
 		SetConfigOption(name, psprintf("%.17g", boot_value),
 						PGC_POSTMASTER, PGC_S_ENV_VAR);
@@ -310,7 +335,20 @@ fobs_guc_init(void)
 	define_bool("fraiseql_obs.metrics_enabled", "FRAISEQL_METRICS_ENABLED",
 				"Enables counting statements and errors.",
 				&metrics_enabled, true, assign_metrics_enabled);
-	define_slow_query_threshold();
+	define_bool("fraiseql_obs.tracing_enabled", "FRAISEQL_TRACING_ENABLED",
+				"Enables following requests by their trace context.",
+				&tracing_enabled, true, assign_tracing_enabled);
+	define_real("fraiseql_obs.trace_sample_rate", "FRAISEQL_TRACE_SAMPLE_RATE",
+				"Sets which part of the traces that start here is sampled.",
+				&fobs_trace_sample_rate, 1.0, 0.0, 1.0,
+				"a number from 0 to 1", 0, NULL);
+	define_real("fraiseql_obs.slow_query_threshold",
+				"FRAISEQL_SLOW_QUERY_THRESHOLD_MS",
+				"Sets the duration from which on a statement is slow.",
+				&slow_query_threshold_ms, 100.0,
+				THRESHOLD_MIN_MS, THRESHOLD_MAX_MS,
+				"milliseconds from 0.001 to 2147483647", GUC_UNIT_MS,
+				assign_slow_query_threshold);
 	define_bool("fraiseql_obs.include_query_bodies",
 				"FRAISEQL_INCLUDE_QUERY_BODIES",
 				"Enables keeping and logging the text of slow and failed statements.",
@@ -394,6 +432,12 @@ fobs_guc_init(void)
 	define_context("fraiseql_obs.tenant_id",
 				   "Sets the application's tenant behind the current request.",
 				   &fobs_tenant_id);
+	define_context("fraiseql_obs.traceparent",
+				   "Sets the trace of the current request, as a W3C traceparent.",
+				   &fobs_traceparent);
+	define_context("fraiseql_obs.tracestate",
+				   "Sets what else the trace of the current request carries, as a W3C tracestate.",
+				   &fobs_tracestate);
 	DefineCustomStringVariable("fraiseql_obs.user_id_sources",
 							   "Lists settings that hold the user where \"fraiseql_obs.user_id\" is empty.",
 							   NULL,

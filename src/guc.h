@@ -28,6 +28,10 @@ typedef enum FobsOnFailure
 /* Both "enabled" and "metrics_enabled" are on */
 extern bool fobs_counting;
 
+/* Both "enabled" and "tracing_enabled" are on */
+extern bool fobs_tracing;
+extern double fobs_trace_sample_rate;
+
 extern uint64 fobs_slow_query_threshold_ns;
 extern bool fobs_include_query_bodies;
 extern int	fobs_slow_query_log_rate;
@@ -45,8 +49,10 @@ extern char *fobs_operation_type;
 extern char *fobs_request_id;
 extern char *fobs_user_id;
 extern char *fobs_tenant_id;
+extern char *fobs_traceparent;
+extern char *fobs_tracestate;
 
-/* Changes whenever one of these five may have changed */
+/* Changes whenever one of these, or "tracing", may have changed */
 extern uint64 fobs_context_generation;
 
 extern void fobs_guc_init(void);

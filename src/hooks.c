@@ -1017,6 +1017,7 @@ audit_failure(int sqlstate)
 	failed.user_id = user_id;
 	failed.tenant_id = tenant_id;
 	failed.request_id = context->request_id;
+	failed.trace = &context->trace;
 	fobs_audit_ring_add_statement(&failed);
 }
 
@@ -1270,6 +1271,16 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	if (publish(&statement, false, 0))
 		record_statement(&statement, 0, tag);
 	end_statement(&statement);
+}
+
+/*
+ * The context of the client's statement that is being executed, NULL if there
+ * is none that is tracked.
+ */
+const FobsContext *
+fobs_hooks_context(void)
+{
+	return current != NULL ? current->context : NULL;
 }
 
 /* Puts our hooks in front of those that are there. */

@@ -206,6 +206,7 @@ fobs_slowlog_add(FobsSlowRecord *record, const char *query, int query_len,
 	strlcpy(record->operation, context->operation.operation,
 			FOBS_OPERATION_SIZE);
 	strlcpy(record->request_id, context->request_id, FOBS_ID_SIZE);
+	record->trace = context->trace;
 	fobs_context_user_id(context, record->user_id);
 	fobs_context_tenant_id(context, record->tenant_id);
 	record->query[0] = '\0';
@@ -296,12 +297,30 @@ put_label(Datum *values, bool *nulls, int column, const char *label)
 		values[column] = fobs_label_datum(label);
 }
 
+/* The ids of a trace and of the caller's span in it, NULL if there is none. */
+static void
+put_trace(Datum *values, bool *nulls, int column, const FobsTrace *trace)
+{
+	char		trace_id[FOBS_TRACE_ID_SIZE] = "";
+	char		span_id[FOBS_SPAN_ID_SIZE] = "";
+
+	if (fobs_trace_is_set(trace))
+	{
+		fobs_trace_format_id(trace->trace_id, FOBS_TRACE_ID_BYTES,
+							 trace_id);
+		fobs_trace_format_id(trace->parent_id, FOBS_SPAN_ID_BYTES,
+							 span_id);
+	}
+	put_label(values, nulls, column, trace_id);
+	put_label(values, nulls, column + 1, span_id);
+}
+
 /*
  * slow_queries(limit): finished_at, datname, usename, application_name,
  * queryid, query, duration_ms, rows, sqlstate, operation, user_id, tenant_id,
  * request_id, trace_id, span_id, newest first.  What is not known is NULL, and
  * so is, for who may not read all statistics, what tells other users'
- * statements and requests.  Trace and span are not recorded yet.
+ * statements and requests.
  */
 Datum
 fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
@@ -348,6 +367,7 @@ fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
 			record->user_id[0] = '\0';
 			record->tenant_id[0] = '\0';
 			record->request_id[0] = '\0';
+			memset(&record->trace, 0, sizeof(FobsTrace));
 		}
 		nulls[4] = record->queryid == 0;
 		values[4] = Int64GetDatum(record->queryid);
@@ -359,8 +379,7 @@ fraiseql_obs_slow_queries(PG_FUNCTION_ARGS)
 		put_label(values, nulls, 10, record->user_id);
 		put_label(values, nulls, 11, record->tenant_id);
 		put_label(values, nulls, 12, record->request_id);
-		nulls[13] = true;
-		nulls[14] = true;
+		put_trace(values, nulls, 13, &record->trace);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc,
 							 values, nulls);
 	}

@@ -38,6 +38,7 @@ typedef struct FobsSlowRecord
 	char		user_id[FOBS_ID_SIZE];
 	char		tenant_id[FOBS_ID_SIZE];
 	char		request_id[FOBS_ID_SIZE];
+	FobsTrace	trace;			/* all zero: it belongs to none */
 	char		query[FOBS_SLOWLOG_QUERY_SIZE];
 } FobsSlowRecord;
 

@@ -13,7 +13,7 @@
  *
  * Two steps, because nearly no statement has such a comment and every one
  * pays for the question: fobs_sqlcommenter_present() looks at both ends of
- * the text, and only then fobs_sqlcommenter_value() reads the statement from
+ * the text, and only then fobs_sqlcommenter_find() reads the statement from
  * its start as the server's lexer would (scan.l), with
  * standard_conforming_strings on.  Reading backwards from the end would be
  * cheaper and wrong: the text of a literal may look like a comment.
@@ -30,12 +30,11 @@
 
 #include "sqlcommenter.h"
 
-/* What is looked for and what was found: text between the quotes, encoded */
+/* What is looked for */
 typedef struct Search
 {
-	const char *key;
-	const char *value;			/* NULL: not found so far */
-	const char *value_end;
+	FobsCommentValue *values;
+	int			n;
 } Search;
 
 static inline bool
@@ -312,16 +311,32 @@ key_equals(const char *p, const char *end, const char *key)
 	return p == end && *key == '\0';
 }
 
+/* Takes a value, from quote to quote, if its key is looked for. */
+static void
+take_value(FobsCommentValue *values, int n, const char *key,
+		   const char *key_end, const char *value, const char *value_end)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (key_equals(key, key_end, values[i].key))
+		{
+			values[i].start = value + 1;
+			values[i].end = value_end - 1;
+		}
+	}
+}
+
 /*
  * Reads key='value',key='value'... with white space anywhere between.  A text
  * that is anything else up to its end is some other comment: the search stays
  * as it was.
  */
 static void
-search_comment(Search *search, const char *p, const char *end)
+search_comment(const Search *search, const char *p, const char *end)
 {
-	Search		found = *search;
+	FobsCommentValue found[FOBS_COMMENT_KEYS];
 
+	memcpy(found, search->values, search->n * sizeof(FobsCommentValue));
 	for (;;)
 	{
 		const char *key;
@@ -340,11 +355,7 @@ search_comment(Search *search, const char *p, const char *end)
 		p = skip_value(value, end);
 		if (p == NULL)
 			return;
-		if (key_equals(key, key_end, search->key))
-		{
-			found.value = value + 1;
-			found.value_end = p - 1;
-		}
+		take_value(found, search->n, key, key_end, value, p);
 
 		p = skip_spaces(p, end);
 		if (p == end)
@@ -352,7 +363,7 @@ search_comment(Search *search, const char *p, const char *end)
 		if (*p++ != ',')
 			return;
 	}
-	*search = found;
+	memcpy(search->values, found, search->n * sizeof(FobsCommentValue));
 }
 
 /*
@@ -361,7 +372,7 @@ search_comment(Search *search, const char *p, const char *end)
  * start of a token, or NULL if a comment does not end.
  */
 static const char *
-skip_comments(const char *p, const char *end, Search *search)
+skip_comments(const char *p, const char *end, const Search *search)
 {
 	while (p < end)
 	{
@@ -386,37 +397,8 @@ skip_comments(const char *p, const char *end, Search *search)
 }
 
 /*
- * Copies the value that was found, decoded: %XX is a byte, a backslash before
- * a quote or a backslash is left out.  A percent sign that starts no such
- * escape stands for itself.
- */
-static void
-decode_value(const Search *search, char *dst, int size)
-{
-	const char *p = search->value;
-	const char *end = search->value_end;
-	char	   *dst_end = dst + size - 1;
-
-	while (p < end && dst < dst_end)
-	{
-		int			byte = percent_escape(p, end);
-
-		if (byte >= 0)
-		{
-			*dst++ = (char) byte;
-			p += 3;
-			continue;
-		}
-		if (starts_with(p, end, '\\', '\'') || starts_with(p, end, '\\', '\\'))
-			p++;
-		*dst++ = *p++;
-	}
-	*dst = '\0';
-}
-
-/*
  * fobs_sqlcommenter_present
- *		May the statement have a comment that fobs_sqlcommenter_value() reads?
+ *		May the statement have a comment that fobs_sqlcommenter_find() reads?
  *
  * Cheap: looks at the ends of the text only, where white space and semicolons
  * do not count.  True may be wrong (the "comment" is in a literal); false is
@@ -440,47 +422,78 @@ fobs_sqlcommenter_present(const char *query, int len)
 }
 
 /*
- * fobs_sqlcommenter_value
- *		Finds the value of a key in the SQLCommenter comments of a statement.
+ * fobs_sqlcommenter_find
+ *		Finds the values of keys in the SQLCommenter comments of a statement.
  *
- * query has len bytes, and need not end in a zero.  The key is plain text.
- * Comments before the first and after the last token are read; one that is
- * not key='value' pairs through and through is ignored; of several with the
- * key, the last counts.
+ * query has len bytes, and need not end in a zero.  The keys are plain text,
+ * at most FOBS_COMMENT_KEYS.  Comments before the first and after the last
+ * token are read; one that is not key='value' pairs through and through is
+ * ignored; of several with a key, the last counts.
  *
- * If there is one, stores its decoded value in dst, cut at size - 1 bytes and
- * terminated by a zero, and returns true.  The value may be empty, need not be
- * valid in any encoding, and may be cut inside a character.  Otherwise returns
- * false and leaves dst alone.
+ * Sets where each value starts and ends, or NULL if there is none.  Returns
+ * false, with all of them NULL, if the statement breaks off inside of a token.
  *
  * Format: https://google.github.io/sqlcommenter/spec/
  */
 bool
-fobs_sqlcommenter_value(const char *query, int len, const char *key,
-						char *dst, int size)
+fobs_sqlcommenter_find(const char *query, int len, FobsCommentValue *values,
+					   int n)
 {
 	const char *end = query + len;
 	const char *p;
 	const char *trailer;
-	Search		search = {key, NULL, NULL};
+	Search		search = {values, n};
 
+	for (int i = 0; i < n; i++)
+		values[i].start = NULL;
 	p = skip_comments(query, end, &search);
 	trailer = p;
 	while (p != NULL && p < end)
 	{
 		trailer = skip_token(p, end);
 		if (trailer == NULL)
-			return false;
+			break;
 		p = skip_comments(trailer, end, NULL);
 	}
-	if (p == NULL)
+	if (p == NULL || trailer == NULL)
+	{
+		for (int i = 0; i < n; i++)
+			values[i].start = NULL;
 		return false;
+	}
 	skip_comments(trailer, end, &search);
-
-	if (search.value == NULL)
-		return false;
-	decode_value(&search, dst, size);
 	return true;
+}
+
+/*
+ * Copies a value that was found, decoded, cut at size - 1 bytes and terminated
+ * by a zero: %XX is a byte, a backslash before a quote or a backslash is left
+ * out.  A percent sign that starts no such escape stands for itself.  The text
+ * may be empty, need not be valid in any encoding, and may be cut inside of a
+ * character.
+ */
+void
+fobs_sqlcommenter_decode(const FobsCommentValue *value, char *dst, int size)
+{
+	const char *p = value->start;
+	const char *end = value->end;
+	char	   *dst_end = dst + size - 1;
+
+	while (p < end && dst < dst_end)
+	{
+		int			byte = percent_escape(p, end);
+
+		if (byte >= 0)
+		{
+			*dst++ = (char) byte;
+			p += 3;
+			continue;
+		}
+		if (starts_with(p, end, '\\', '\'') || starts_with(p, end, '\\', '\\'))
+			p++;
+		*dst++ = *p++;
+	}
+	*dst = '\0';
 }
 
 /*

@@ -100,6 +100,19 @@ contains(const char *data, int len, const char *what)
 	return memmem(data, len, what, strlen(what)) != NULL;
 }
 
+/* The decoded value of a key, if a comment of the statement has it */
+static bool
+find_value(const char *query, int len, const char *key, char *dst, int size)
+{
+	FobsCommentValue value = {.key = key};
+
+	if (!fobs_sqlcommenter_find(query, len, &value, 1) ||
+		value.start == NULL)
+		return false;
+	fobs_sqlcommenter_decode(&value, dst, size);
+	return true;
+}
+
 /* Any bytes as a statement */
 static void
 check_statement(const char *query, int len)
@@ -120,14 +133,14 @@ check_statement(const char *query, int len)
 		  contains(query, len, "/*") || contains(query, len, "--"));
 
 	memset(whole, 'X', size);
-	found = fobs_sqlcommenter_value(query, len, KEY, whole, size);
+	found = find_value(query, len, KEY, whole, size);
 	if (found)
 	{
 		int			cut_size = 1 + len % 7;
 
 		/* It fits: decoding only shrinks.  A cut value is its start. */
 		HOLDS(memchr(whole, '\0', len + 1) != NULL);
-		HOLDS(fobs_sqlcommenter_value(query, len, KEY, cut, cut_size));
+		HOLDS(find_value(query, len, KEY, cut, cut_size));
 		HOLDS(strlen(cut) < cut_size);
 		HOLDS(strncmp(whole, cut, strlen(cut)) == 0);
 		HOLDS(strlen(cut) == cut_size - 1 || strcmp(whole, cut) == 0);
@@ -139,8 +152,8 @@ check_statement(const char *query, int len)
 		/* White space and semicolons behind it mean nothing. */
 		append(&behind, query, len);
 		append_string(&behind, "\n; \t");
-		HOLDS(fobs_sqlcommenter_value(behind.bytes, behind.len, KEY, cut,
-									  size));
+		HOLDS(find_value(behind.bytes, behind.len, KEY, cut,
+						 size));
 		HOLDS(strcmp(whole, cut) == 0);
 	}
 	else
@@ -163,8 +176,8 @@ check_wrapped(const Text *statement, const char *value, int len,
 	char	   *dst = malloc(len + 1);
 
 	HOLDS(text.bytes && dst);
-	HOLDS(!fobs_sqlcommenter_value(statement->bytes, statement->len, KEY, dst,
-								   len + 1));
+	HOLDS(!find_value(statement->bytes, statement->len, KEY, dst,
+					  len + 1));
 	if (format_before)
 	{
 		append_string(&text, format_before);
@@ -179,7 +192,7 @@ check_wrapped(const Text *statement, const char *value, int len,
 		append_string(&text, "'*/");
 	}
 	HOLDS(fobs_sqlcommenter_present(text.bytes, text.len));
-	HOLDS(fobs_sqlcommenter_value(text.bytes, text.len, KEY, dst, len + 1));
+	HOLDS(find_value(text.bytes, text.len, KEY, dst, len + 1));
 	HOLDS(memcmp(dst, value, len) == 0 && dst[len] == '\0');
 	free(dst);
 	free(text.bytes);

@@ -35,12 +35,16 @@ sub warnings_of_start
 is( warnings_of_start(
 		FRAISEQL_OBSERVABILITY_ENABLED => 'off',
 		FRAISEQL_METRICS_ENABLED => '0',
+		FRAISEQL_TRACING_ENABLED => 'no',
+		FRAISEQL_TRACE_SAMPLE_RATE => '0.25',
 		FRAISEQL_SLOW_QUERY_THRESHOLD_MS => '250.5',
 		FRAISEQL_INCLUDE_QUERY_BODIES => 'true',
 		FRAISEQL_AUDIT_LOG_RETENTION_DAYS => '400'),
 	'', 'no warning');
 is(show('enabled'), 'off', 'enabled');
 is(show('metrics_enabled'), 'off', 'metrics_enabled');
+is(show('tracing_enabled'), 'off', 'tracing_enabled');
+is(show('trace_sample_rate'), '0.25', 'trace_sample_rate');
 is( $node->safe_psql('postgres',
 		'SELECT setting FROM pg_settings'
 		  . " WHERE name = 'fraiseql_obs.slow_query_threshold'"),
@@ -49,7 +53,7 @@ is(show('include_query_bodies'), 'on', 'include_query_bodies');
 is( $node->safe_psql('postgres',
 		"SELECT count(*) FROM pg_settings WHERE name LIKE 'fraiseql_obs.%'"
 		  . " AND source = 'environment variable'"),
-	'5', 'the source is known');
+	'7', 'the source is known');
 is(show('audit_log_retention'), '400d', 'audit_log_retention');
 is( $node->safe_psql('postgres',
 		"SET fraiseql_obs.slow_query_threshold = '3ms';"
@@ -85,5 +89,12 @@ foreach my $value ('-1', 'nan', '1e300', '12 parsecs', 'x')
 	$log = warnings_of_start(FRAISEQL_SLOW_QUERY_THRESHOLD_MS => $value);
 	like($log, qr/WARNING: +invalid value "\Q$value\E"/, "$value");
 	is(show('slow_query_threshold'), '100ms', 'the default holds');
+}
+foreach my $value ('-0.1', '1.1', 'nan', 'half')
+{
+	$log = warnings_of_start(FRAISEQL_TRACE_SAMPLE_RATE => $value);
+	like($log, qr/WARNING: +invalid value "\Q$value\E"/, "$value");
+	like($log, qr/a number from 0 to 1/, 'the range');
+	is(show('trace_sample_rate'), '1', 'the default holds');
 }
 done_testing();

@@ -18,6 +18,7 @@ my %refused = (
 	'slow_query_threshold' => [ '0', '-1', 'NaN', '1e30', 'soon' ],
 	'slow_query_log_rate' => [ '-1', '10001', 'x' ],
 	'track' => ['some'],
+	'trace_sample_rate' => [ '-0.1', '1.1', 'NaN', 'half' ],
 	'enabled' => ['maybe']);
 foreach my $setting (sort keys %refused)
 {
