@@ -11,8 +11,8 @@
  * that of an erasure, and each DELETE and TRUNCATE.
  *
  * Writers share nothing, so they do not wait for each other, but for the lock
- * that who makes a missing partition holds.  Which table is the log, and whose,
- * each process knows until it changes.
+ * that who makes a missing partition holds.  Which table is the log, and
+ * whose, each process knows until it changes.
  *
  * Works without shared_preload_libraries.
  *
@@ -463,7 +463,7 @@ append_as_owner(Operation *operation)
 	Oid			log;
 	int64		id;
 
-	/* it may have been forgotten since the caller found it, and may be again */
+	/* forgotten since the caller found it, maybe; and maybe soon again */
 	find_log();
 	log = log_oid;
 	if (!log_owner_checked)

@@ -7,8 +7,8 @@
  * worker puts it there (ExecSimpleRelationInsert() in execReplication.c): no
  * plan is executed and no tuple is routed, which would cost half of what the
  * heap and its indexes do.  Constraints are checked, row triggers fired and
- * indexes written as by an INSERT of the log's owner, whom the caller must have
- * become.  Triggers for statements are not fired, as there is none.
+ * indexes written as by an INSERT of the log's owner, whom the caller must
+ * have become.  Triggers for statements are not fired, as there is none.
  *
  * All state is this process's: the partition last written to and where its
  * columns are, until it, the log or everything changes.  The log is locked as
@@ -74,8 +74,9 @@ typedef struct Target
 static Target target = {0};
 
 /*
- * The context of the constraints that are being checked, if any are.  A trigger
- * or a constraint may itself append to the log, and must leave them alone.
+ * The context of the constraints that are being checked, if any are.  A
+ * trigger or a constraint may itself append to the log, and must leave them
+ * alone.
  */
 static MemoryContext in_use = NULL;
 
