@@ -17,6 +17,7 @@ my $node = start_node('settings');
 my %refused = (
 	'slow_query_threshold' => [ '0', '-1', 'NaN', '1e30', 'soon' ],
 	'slow_query_log_rate' => [ '-1', '10001', 'x' ],
+	'gauge_expiry' => [ '-1', '31d' ],
 	'track' => ['some'],
 	'enabled' => ['maybe']);
 foreach my $setting (sort keys %refused)
@@ -46,6 +47,7 @@ foreach my $prefix ('fraiseql', 'app')
 foreach my $bad (
 	[ 'max_queries', 1, '1000' ],
 	[ 'max_operations', 1, '500' ],
+	[ 'max_app_series', 9, '2000' ],
 	[ 'slow_query_threshold', 0, '100ms' ],
 	[ 'track', 'some', 'top' ])
 {
