@@ -8,12 +8,18 @@
  * of shared buffers comes from the collector.  All of them are exported as the
  * same families, told apart by cache_type.
  *
+ * With fraiseql_obs.cache_log_interval they are written to the server log,
+ * too, a line for each.  The audit launcher does so: a process of the server
+ * that is there in any case, whether there are audit logs or not, and has
+ * time.  It is not there on a standby.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "app_labels.h"
@@ -26,7 +32,15 @@
 #define STORE			"fraiseql_obs_cache"
 #define SHARED_BUFFERS	"shared_buffers"
 
+/* Longer than anything waits */
+#define NOT_DUE			LONG_MAX
+
 PG_FUNCTION_INFO_V1(fraiseql_obs_record_cache);
+
+int			fobs_cache_log_interval_s;
+
+/* When the launcher has logged for the last time, or begun to wait */
+static TimestampTz logged_at = 0;
 
 /* One cache of either sort */
 typedef struct Cache
@@ -194,4 +208,65 @@ fobs_caches_write(FobsWriter *writer, const FobsAppSnapshot *snapshot,
 			fobs_write_sample(writer, &list[i].label, 1, list[i].size);
 	}
 	pfree(list);
+}
+
+static void
+log_cache(const Cache *cache)
+{
+	char		ratio[32] = "not known";
+	char		size[32] = "not known";
+
+	if (cache->hits > 0 || cache->misses > 0)
+		snprintf(ratio, sizeof(ratio), "%.4f", hit_ratio(cache));
+	if (cache->has_size)
+		snprintf(size, sizeof(size), UINT64_FORMAT " bytes", cache->size);
+	ereport(LOG,
+			(errmsg("cache \"%s\": hit ratio %s of " UINT64_FORMAT
+					" look-ups, size %s",
+					cache->label.value, ratio, cache->hits + cache->misses,
+					size)));
+}
+
+static void
+log_caches(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "fraiseql_obs caches",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext outer = MemoryContextSwitchTo(context);
+	FobsBufferUse buffers;
+	int			n;
+	Cache	   *list;
+
+	fobs_collector_read_buffers(&buffers);
+	list = list_caches(fobs_app_series_snapshot(), &buffers, &n);
+	for (int i = 0; i < n; i++)
+		log_cache(&list[i]);
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(context);
+}
+
+/*
+ * Writes the caches to the server log, if it is time to.  Returns in how many
+ * milliseconds it is time again; a setting that is changed may change that.
+ */
+long
+fobs_caches_log_if_due(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		interval = fobs_cache_log_interval_s * USECS_PER_SEC;
+
+	if (interval == 0)
+	{
+		logged_at = 0;
+		return NOT_DUE;
+	}
+	if (logged_at == 0 || logged_at > now)
+		logged_at = now;
+	else if (logged_at + interval <= now)
+	{
+		log_caches();
+		logged_at = now;
+	}
+	return TimestampDifferenceMilliseconds(now, logged_at + interval);
 }

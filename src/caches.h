@@ -12,8 +12,12 @@
 #include "collector.h"
 #include "exposition.h"
 
+/* The setting "cache_log_interval", in seconds; 0 is off */
+extern int	fobs_cache_log_interval_s;
+
 extern void fobs_caches_write(FobsWriter *writer,
 							  const FobsAppSnapshot *snapshot,
 							  const FobsBufferUse *buffers);
+extern long fobs_caches_log_if_due(void);
 
 #endif							/* FRAISEQL_OBS_CACHES_H */

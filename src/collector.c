@@ -311,6 +311,18 @@ fobs_collector_write(FobsWriter *writer, FobsBufferUse *buffers)
 	pfree(state);
 }
 
+/* Tells about shared buffers alone.  As to errors, see above. */
+void
+fobs_collector_read_buffers(FobsBufferUse *buffers)
+{
+	ServerState *state = palloc0(sizeof(ServerState));
+
+	read_databases(state);
+	read_statistics(state);
+	set_buffer_use(buffers, state);
+	pfree(state);
+}
+
 static void
 set_buffer_use(FobsBufferUse *buffers, const ServerState *state)
 {

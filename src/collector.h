@@ -23,5 +23,6 @@ typedef struct FobsBufferUse
 extern void fobs_collector_shmem_request(void);
 extern void fobs_collector_shmem_startup(void);
 extern void fobs_collector_write(FobsWriter *writer, FobsBufferUse *buffers);
+extern void fobs_collector_read_buffers(FobsBufferUse *buffers);
 
 #endif							/* FRAISEQL_OBS_COLLECTOR_H */

@@ -26,6 +26,7 @@
 #include "app_series.h"
 #include "audit_guard.h"
 #include "audit_worker.h"
+#include "caches.h"
 #include "context.h"
 #include "guc.h"
 
@@ -348,6 +349,11 @@ fobs_guc_init(void)
 							"Sets how long a gauge of the application is shown after it was last set.",
 							"Zero shows it for ever.",
 							&fobs_gauge_expiry_s, 900, 0, 30 * SECS_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.cache_log_interval",
+							"Sets how often hit ratio and size of caches are logged.",
+							"Zero logs none.",
+							&fobs_cache_log_interval_s, 0, 0, 7 * SECS_PER_DAY,
 							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	define_audit_log_retention();

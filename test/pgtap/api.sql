@@ -456,6 +456,7 @@ SELECT bag_eq(
       ('fraiseql_obs.audit_seal_interval', 'sighup', 'integer', '10'),
       ('fraiseql_obs.audit_signing_key_file', 'sighup', 'string', ''),
       ('fraiseql_obs.audit_worker', 'sighup', 'bool', 'on'),
+      ('fraiseql_obs.cache_log_interval', 'sighup', 'integer', '0'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.gauge_expiry', 'sighup', 'integer', '900'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),

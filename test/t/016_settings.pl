@@ -18,6 +18,7 @@ my %refused = (
 	'slow_query_threshold' => [ '0', '-1', 'NaN', '1e30', 'soon' ],
 	'slow_query_log_rate' => [ '-1', '10001', 'x' ],
 	'gauge_expiry' => [ '-1', '31d' ],
+	'cache_log_interval' => [ '-1', '8d' ],
 	'track' => ['some'],
 	'enabled' => ['maybe']);
 foreach my $setting (sort keys %refused)
