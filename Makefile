@@ -4,6 +4,10 @@ PGFILEDESC = "fraiseql_obs - observability inside the database"
 
 OBJS = \
 	$(WIN32RES) \
+	src/app_labels.o \
+	src/app_metrics.o \
+	src/app_refs.o \
+	src/app_series.o \
 	src/audit_capture.o \
 	src/audit_chain.o \
 	src/audit_counts.o \
@@ -30,6 +34,7 @@ OBJS = \
 	src/audit_verified.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
+	src/caches.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -40,10 +45,12 @@ OBJS = \
 	src/guc.o \
 	src/histogram.o \
 	src/hooks.o \
+	src/http_requests.o \
 	src/label.o \
 	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
+	src/pools.o \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
@@ -75,7 +82,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics trace audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics app_metrics trace audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -88,6 +95,7 @@ SCRIPTS = bin/fraiseql-obs bin/fraiseql-obs-verify
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
 REGRESS = \
 	setup \
+	app_metrics \
 	audit_log \
 	audit_capture \
 	audit_capture_refused \

@@ -10,6 +10,8 @@
  * says so (audit_databases.c).  A worker that has ended is started again, not
  * sooner than RESTART_MS after it was started before.
  *
+ * As it is there in any case, it also logs how well caches answer (caches.c).
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -37,6 +39,7 @@
 #include "audit_drain.h"
 #include "audit_process.h"
 #include "audit_worker.h"
+#include "caches.h"
 #include "compat.h"
 
 #define RESTART_MS		5000
@@ -255,10 +258,12 @@ fraiseql_obs_audit_launcher_main(Datum arg)
 	while (!ShutdownRequestPending)
 	{
 		bool		busy = fobs_audit_worker && start_workers();
+		long		wait_ms = busy ? BUSY_MS : TIDY_MS;
+		long		log_ms = fobs_caches_log_if_due();
 
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 busy ? BUSY_MS : TIDY_MS, PG_WAIT_EXTENSION);
+						 Min(wait_ms, log_ms), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (!busy)

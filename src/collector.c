@@ -183,22 +183,6 @@ static const FobsFamily oldest_unfrozen_family = {
 	"fraiseql_obs_oldest_unfrozen_age_transactions", FOBS_GAUGE, NULL,
 	"Transactions since the oldest one that is not frozen; short of 2^31 the server refuses to write."
 };
-static const FobsFamily cache_hits_family = {
-	"fraiseql_obs_cache_hits_total", FOBS_COUNTER, NULL,
-	"Look-ups that a cache could answer."
-};
-static const FobsFamily cache_misses_family = {
-	"fraiseql_obs_cache_misses_total", FOBS_COUNTER, NULL,
-	"Look-ups that a cache could not answer."
-};
-static const FobsFamily cache_hit_ratio_family = {
-	"fraiseql_obs_cache_hit_ratio", FOBS_GAUGE, "ratio",
-	"Share of a cache's look-ups that it could answer, of all so far."
-};
-static const FobsFamily cache_size_family = {
-	"fraiseql_obs_cache_size_bytes", FOBS_GAUGE, "bytes",
-	"Size of a cache."
-};
 static const FobsFamily wal_records_family = {
 	"fraiseql_obs_wal_records_total", FOBS_COUNTER, NULL,
 	"Records written to the write-ahead log."
@@ -268,7 +252,7 @@ static ConnectionState connection_state(BackendState state);
 static void write_sessions(FobsWriter *writer, const ServerState *state);
 static void write_transactions(FobsWriter *writer, const ServerState *state);
 static void write_horizons(FobsWriter *writer, const ServerState *state);
-static void write_cache(FobsWriter *writer, const ServerState *state);
+static void set_buffer_use(FobsBufferUse *buffers, const ServerState *state);
 static void write_wal(FobsWriter *writer, const ServerState *state);
 static void write_checkpoints(FobsWriter *writer, const ServerState *state);
 static void write_standby(FobsWriter *writer);
@@ -300,12 +284,12 @@ fobs_collector_shmem_startup(void)
 }
 
 /*
- * Writes the families about the server itself.  Allocates in the current
- * memory context.  Raises an error only where core does: out of memory, or
- * the query is cancelled.
+ * Writes the families about the server itself, and tells about shared buffers
+ * on the way.  Allocates in the current memory context.  Raises an error only
+ * where core does: out of memory, or the query is cancelled.
  */
 void
-fobs_collector_write(FobsWriter *writer)
+fobs_collector_write(FobsWriter *writer, FobsBufferUse *buffers)
 {
 	ServerState *state = palloc0(sizeof(ServerState));
 	bool		in_recovery = RecoveryInProgress();
@@ -317,14 +301,34 @@ fobs_collector_write(FobsWriter *writer)
 	write_sessions(writer, state);
 	write_transactions(writer, state);
 	write_horizons(writer, state);
-	write_cache(writer, state);
 	write_wal(writer, state);
 	write_checkpoints(writer, state);
 	write_single(writer, &in_recovery_family, in_recovery);
 	if (in_recovery)
 		write_standby(writer);
 	write_senders(writer, state, in_recovery);
+	set_buffer_use(buffers, state);
 	pfree(state);
+}
+
+/* Tells about shared buffers alone.  As to errors, see above. */
+void
+fobs_collector_read_buffers(FobsBufferUse *buffers)
+{
+	ServerState *state = palloc0(sizeof(ServerState));
+
+	read_databases(state);
+	read_statistics(state);
+	set_buffer_use(buffers, state);
+	pfree(state);
+}
+
+static void
+set_buffer_use(FobsBufferUse *buffers, const ServerState *state)
+{
+	buffers->hits = state->blocks_hit;
+	buffers->misses = state->blocks_missed;
+	buffers->size_bytes = (uint64) NBuffers * BLCKSZ;
 }
 
 static void
@@ -661,24 +665,6 @@ write_horizons(FobsWriter *writer, const ServerState *state)
 	if (TransactionIdIsNormal(oldest_unfrozen))
 		write_single(writer, &oldest_unfrozen_family,
 					 xid_age(oldest_unfrozen, next));
-}
-
-static void
-write_cache(FobsWriter *writer, const ServerState *state)
-{
-	FobsLabel	label = {"cache_type", "shared_buffers"};
-	uint64		hit = state->blocks_hit;
-	uint64		missed = state->blocks_missed;
-
-	fobs_write_family(writer, &cache_hits_family);
-	fobs_write_sample(writer, &label, 1, hit);
-	fobs_write_family(writer, &cache_misses_family);
-	fobs_write_sample(writer, &label, 1, missed);
-	fobs_write_family(writer, &cache_hit_ratio_family);
-	if (hit + missed > 0)
-		fobs_write_sample(writer, &label, 1, hit / (double) (hit + missed));
-	fobs_write_family(writer, &cache_size_family);
-	fobs_write_sample(writer, &label, 1, (double) NBuffers * BLCKSZ);
 }
 
 static void

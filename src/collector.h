@@ -12,8 +12,17 @@
 
 #include "exposition.h"
 
+/* How well shared buffers answer; caches.c has the families about that */
+typedef struct FobsBufferUse
+{
+	uint64		hits;
+	uint64		misses;
+	uint64		size_bytes;
+} FobsBufferUse;
+
 extern void fobs_collector_shmem_request(void);
 extern void fobs_collector_shmem_startup(void);
-extern void fobs_collector_write(FobsWriter *writer);
+extern void fobs_collector_write(FobsWriter *writer, FobsBufferUse *buffers);
+extern void fobs_collector_read_buffers(FobsBufferUse *buffers);
 
 #endif							/* FRAISEQL_OBS_COLLECTOR_H */

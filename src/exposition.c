@@ -97,30 +97,45 @@ fobs_write_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
 }
 
 /*
- * Writes a histogram's samples for one set of labels: the buckets, cumulative
- * and with "le" as the last label, then the sum in seconds and the count.
+ * Writes a histogram's samples for one set of labels, with the bounds that
+ * exports use and the sum in seconds.
  */
 void
 fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
 					 const FobsHistogram *histogram, double sum_seconds)
 {
 	uint64		counts[FOBS_EXPORT_BOUNDS + 1];
+
+	fobs_histogram_cumulate(histogram, counts);
+	fobs_write_buckets(writer, labels, nlabels, fobs_histogram_export_text,
+					   counts, FOBS_EXPORT_BOUNDS + 1, sum_seconds);
+}
+
+/*
+ * The same of a histogram that is counted in buckets: those, cumulative and
+ * with "le" as the last label, then the sum and the count.  The last bound is
+ * "+Inf".
+ */
+void
+fobs_write_buckets(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+				   const char *const *bounds, const uint64 *counts,
+				   int nbuckets, double sum)
+{
 	FobsLabel	bucket[FOBS_MAX_LABELS + 1];
 
 	Assert(nlabels <= FOBS_MAX_LABELS);
-	fobs_histogram_cumulate(histogram, counts);
 	for (int i = 0; i < nlabels; i++)
 		bucket[i] = labels[i];
 	bucket[nlabels].name = "le";
-	for (int i = 0; i <= FOBS_EXPORT_BOUNDS; i++)
+	for (int i = 0; i < nbuckets; i++)
 	{
-		bucket[nlabels].value = fobs_histogram_export_text[i];
+		bucket[nlabels].value = bounds[i];
 		writer->sample(writer, "_bucket", bucket, nlabels + 1,
 					   (double) counts[i]);
 	}
-	writer->sample(writer, "_sum", labels, nlabels, sum_seconds);
+	writer->sample(writer, "_sum", labels, nlabels, sum);
 	writer->sample(writer, "_count", labels, nlabels,
-				   (double) counts[FOBS_EXPORT_BOUNDS]);
+				   (double) counts[nbuckets - 1]);
 }
 
 /*

@@ -18,7 +18,7 @@
 
 #include "histogram.h"
 
-#define FOBS_MAX_LABELS 4
+#define FOBS_MAX_LABELS 8
 
 typedef enum FobsMetricType
 {
@@ -69,6 +69,10 @@ extern void fobs_write_sample(FobsWriter *writer, const FobsLabel *labels,
 extern void fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels,
 								 int nlabels, const FobsHistogram *histogram,
 								 double sum_seconds);
+extern void fobs_write_buckets(FobsWriter *writer, const FobsLabel *labels,
+							   int nlabels, const char *const *bounds,
+							   const uint64 *counts, int nbuckets,
+							   double sum);
 
 /* Pieces that other writers use */
 extern const char *fobs_metric_type_name(FobsMetricType type);

@@ -17,6 +17,7 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "app_series.h"
 #include "audit_databases.h"
 #include "audit_guard.h"
 #include "audit_worker.h"
@@ -50,6 +51,7 @@ shmem_request(void)
 	fobs_series_pins_shmem_request();
 	fobs_queries_shmem_request();
 	fobs_operations_shmem_request();
+	fobs_app_series_shmem_request();
 	fobs_errors_shmem_request();
 	fobs_slowlog_shmem_request();
 	fobs_context_shmem_request();
@@ -69,6 +71,7 @@ shmem_startup(void)
 	fobs_series_pins_shmem_startup();
 	fobs_queries_shmem_startup();
 	fobs_operations_shmem_startup();
+	fobs_app_series_shmem_startup();
 	fobs_errors_shmem_startup();
 	fobs_slowlog_shmem_startup();
 	fobs_context_shmem_startup();

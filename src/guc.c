@@ -23,8 +23,10 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "app_series.h"
 #include "audit_guard.h"
 #include "audit_worker.h"
+#include "caches.h"
 #include "context.h"
 #include "guc.h"
 
@@ -78,6 +80,9 @@ int			fobs_track;
 /* How many series each store holds before the least used give way. */
 int			fobs_max_queries;
 int			fobs_max_operations;
+
+/* How many series the application has, of which none gives way. */
+int			fobs_max_app_series;
 
 /*
  * How long the audit log is kept, in minutes, because those are the largest
@@ -373,6 +378,21 @@ fobs_guc_init(void)
 							NULL,
 							&fobs_max_operations, 500, 10, 100000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.max_app_series",
+							"Sets how many series of the application's own metrics are told apart.",
+							NULL,
+							&fobs_max_app_series, 2000, 10, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.gauge_expiry",
+							"Sets how long a gauge of the application is shown after it was last set.",
+							"Zero shows it for ever.",
+							&fobs_gauge_expiry_s, 900, 0, 30 * SECS_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.cache_log_interval",
+							"Sets how often hit ratio and size of caches are logged.",
+							"Zero logs none.",
+							&fobs_cache_log_interval_s, 0, 0, 7 * SECS_PER_DAY,
+							PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 
 	define_audit_log_retention();
 	DefineCustomBoolVariable("fraiseql_obs.audit_guard",

@@ -38,6 +38,7 @@ extern int	fobs_slow_query_log_rate;
 extern int	fobs_track;
 extern int	fobs_max_queries;
 extern int	fobs_max_operations;
+extern int	fobs_max_app_series;
 extern int	fobs_audit_ring_slots;
 extern int	fobs_audit_on_failure;
 extern int	fobs_audit_block_timeout;

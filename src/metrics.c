@@ -4,8 +4,10 @@
  *	  All metrics, as samples or as text.
  *
  * The families about statements and about ourselves stand here, those about
- * the server in collector.c, those about audit logs in audit_metrics.c;
- * together they are the catalogue.  Names are API.
+ * the server in collector.c, those about audit logs in audit_metrics.c, those
+ * that the application feeds in http_requests.c, caches.c and pools.c;
+ * together they are the catalogue.  Names are API.  The application's own
+ * names follow last (app_metrics.c).
  * Every export and metrics() goes through fobs_metrics_write(), so a sample
  * that stands in one stands in all.
  *
@@ -36,15 +38,20 @@
 #include "utils/guc.h"
 #include "utils/jsonb.h"
 
+#include "app_metrics.h"
+#include "app_series.h"
 #include "audit_metrics.h"
+#include "caches.h"
 #include "collector.h"
 #include "context.h"
 #include "compat.h"
 #include "counters.h"
 #include "errors.h"
+#include "http_requests.h"
 #include "label.h"
 #include "metrics.h"
 #include "operations.h"
+#include "pools.h"
 #include "queries.h"
 #include "slowlog.h"
 
@@ -103,7 +110,7 @@ static const FobsFamily series_evicted_family = {
 };
 static const FobsFamily label_truncated_family = {
 	"fraiseql_obs_label_truncated_total", FOBS_COUNTER, NULL,
-	"Values of the request context that were cut to their maximal length."
+	"Values of the request context, and of labels, that were cut to their maximal length."
 };
 static const FobsFamily slow_log_dropped_family = {
 	"fraiseql_obs_slow_log_dropped_total", FOBS_COUNTER, NULL,
@@ -211,13 +218,20 @@ fobs_metrics_shmem_startup(void)
 void
 fobs_metrics_write(FobsWriter *writer)
 {
+	FobsAppSnapshot *app = fobs_app_series_snapshot();
+	FobsBufferUse buffers;
+
 	write_databases(writer);
 	write_errors(writer);
 	write_operations(writer);
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
 	write_self(writer);
-	fobs_collector_write(writer);
+	fobs_collector_write(writer, &buffers);
+	fobs_caches_write(writer, app, &buffers);
+	fobs_http_requests_write(writer, app);
+	fobs_pools_write(writer, app);
+	fobs_app_metrics_write(writer, app);
 }
 
 /* Appends all metrics as text; through "outer" if labels are translated. */
@@ -410,6 +424,8 @@ write_series(FobsWriter *writer)
 {
 	FobsSeriesStoreInfo queries = fobs_queries_info();
 	FobsSeriesStoreInfo operations = fobs_operations_info();
+	FobsSeriesStoreInfo app = fobs_app_series_info();
+	FobsSeriesStoreInfo app_names = fobs_app_names_info();
 	const FobsFamily *families[] = {
 		&series_family, &series_limit_family, &series_overflow_family,
 		&series_evicted_family
@@ -424,6 +440,9 @@ write_series(FobsWriter *writer)
 		queries.evicted}},
 		{"operations", {operations.series, operations.limit,
 		operations.overflow, operations.evicted}},
+		{"app", {app.series, app.limit, app.overflow, -1}},
+		{"app_names", {app_names.series, app_names.limit, app_names.overflow,
+		-1}},
 		{"databases", {fobs_counters_databases(NULL, NULL) - 1,
 		FOBS_MAX_DATABASES - 1, -1, -1}},
 		{"errors", {-1, FOBS_MAX_ERRORS, fobs_errors_overflow(), -1}}
@@ -465,7 +484,8 @@ write_self(FobsWriter *writer)
 		{"postgres_version", GetConfigOption("server_version", false, false)}
 	};
 
-	write_single(writer, &label_truncated_family, fobs_context_truncated());
+	write_single(writer, &label_truncated_family,
+				 fobs_context_truncated() + fobs_app_series_truncated());
 	write_single(writer, &slow_log_dropped_family, fobs_slowlog_dropped());
 	write_single(writer, &slow_log_suppressed_family,
 				 fobs_slowlog_lines_suppressed());

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "app_series.h"
 #include "compat.h"
 #include "counters.h"
 #include "errors.h"
@@ -34,7 +35,8 @@ static const ResetTarget targets[] = {
 	{"queries", fobs_queries_reset},
 	{"operations", fobs_operations_reset},
 	{"errors", fobs_errors_reset},
-	{"slow_queries", fobs_slowlog_reset}
+	{"slow_queries", fobs_slowlog_reset},
+	{"app", fobs_app_series_reset}
 };
 
 /*
@@ -55,7 +57,7 @@ fraiseql_obs_reset_metrics(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized reset target \"%s\"", name),
-				 errhint("Valid targets are \"all\", \"databases\", \"queries\", \"operations\", \"errors\", and \"slow_queries\".")));
+				 errhint("Valid targets are \"all\", \"databases\", \"queries\", \"operations\", \"errors\", \"slow_queries\", and \"app\".")));
 
 	for (int i = 0; i < lengthof(targets); i++)
 	{

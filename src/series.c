@@ -271,6 +271,27 @@ fobs_series_find_pin(void)
 	return true;
 }
 
+/*
+ * Does a process count just now for something in this piece of memory?  Whoever
+ * asks has made the refs to it invalid before.
+ */
+bool
+fobs_series_any_pinned(const void *start, const void *end)
+{
+	bool		pinned = false;
+
+	pg_memory_barrier();
+	for (int i = 0; i < MaxBackends && !pinned; i++)
+	{
+		uint64		pin = pg_atomic_read_u64(&pins[i].series);
+
+		pinned = pin >= (uint64) (uintptr_t) start &&
+			pin < (uint64) (uintptr_t) end;
+	}
+	pg_memory_barrier();
+	return pinned;
+}
+
 /* Finds a series; caller holds its partition's lock. */
 static FobsSeries *
 find_series(FobsSeriesStore *store, const void *key, uint32 hash)

@@ -56,6 +56,7 @@ typedef struct FobsSeriesStoreInfo
 
 extern void fobs_series_pins_shmem_request(void);
 extern void fobs_series_pins_shmem_startup(void);
+extern bool fobs_series_any_pinned(const void *start, const void *end);
 extern void fobs_series_shmem_request(Size key_size, int limit,
 									  const char *tranche);
 extern FobsSeriesStore *fobs_series_shmem_startup(const char *family,

@@ -23,7 +23,14 @@ INSERT INTO api VALUES
     ('slow_queries', 'integer', '{pg_monitor,pg_read_all_stats}'),
     ('metrics', '', '{pg_monitor}'),
     ('export_metrics', 'text', '{pg_monitor}'),
-    ('reset_metrics', 'text', '{}');
+    ('reset_metrics', 'text', '{}'),
+    ('record_http_request', 'text,text,integer,double precision', '{}'),
+    ('record_cache', 'text,bigint,bigint,bigint', '{}'),
+    ('record_pool', 'text,integer,integer,integer,integer', '{}'),
+    ('counter_add', 'text,double precision,jsonb', '{}'),
+    ('gauge_set', 'text,double precision,jsonb', '{}'),
+    ('histogram_observe', 'text,double precision,jsonb,double precision[]', '{}'),
+    ('grant_metrics_writer', 'name', '{}');
 
 -- The audit log's, with all that a caller may give and what is returned; what
 -- is not for callers has no arguments here.
@@ -371,7 +378,14 @@ SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
 SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
 FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
-             ('reset_metrics', 'target text DEFAULT ''all''::text')) AS v (name, pattern),
+             ('reset_metrics', 'target text DEFAULT ''all''::text'),
+             ('record_http_request', 'method text, endpoint text, status integer, duration_seconds double precision'),
+             ('record_cache', 'cache_type text, hits bigint, misses bigint, size_bytes bigint DEFAULT NULL::bigint'),
+             ('record_pool', 'pool text, active integer, idle integer, waiting integer DEFAULT NULL::integer, max integer DEFAULT NULL::integer'),
+             ('counter_add', 'name text, value double precision DEFAULT 1, labels jsonb DEFAULT NULL::jsonb'),
+             ('gauge_set', 'name text, value double precision, labels jsonb DEFAULT NULL::jsonb'),
+             ('histogram_observe', 'name text, value double precision, labels jsonb DEFAULT NULL::jsonb, buckets double precision[] DEFAULT NULL::double precision[]'),
+             ('grant_metrics_writer', 'role name')) AS v (name, pattern),
      LATERAL (SELECT p.oid, CASE WHEN pg_get_function_arguments(p.oid) LIKE pattern
                                  THEN pg_get_function_arguments(p.oid) ELSE pattern END AS expected
               FROM pg_proc AS p WHERE pronamespace = 'fraiseql_obs'::regnamespace
@@ -440,7 +454,7 @@ SELECT is_empty(
     $$SELECT p.oid::regprocedure FROM pg_proc AS p
       WHERE pronamespace = 'fraiseql_obs'::regnamespace
         AND proname IN (SELECT name FROM api)
-        AND (provolatile <> 'v' OR proparallel = 'u')$$,
+        AND (provolatile <> 'v' OR (proparallel = 'u') <> (proname ~ '^grant_'))$$,
     'everything that reads counters is volatile and says what parallel queries may do');
 SELECT is_empty(
     $$SELECT name FROM pg_settings WHERE name LIKE 'fraiseql\_obs.%'
@@ -461,8 +475,11 @@ SELECT bag_eq(
       ('fraiseql_obs.audit_seal_interval', 'sighup', 'integer', '10'),
       ('fraiseql_obs.audit_signing_key_file', 'sighup', 'string', ''),
       ('fraiseql_obs.audit_worker', 'sighup', 'bool', 'on'),
+      ('fraiseql_obs.cache_log_interval', 'sighup', 'integer', '0'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
+      ('fraiseql_obs.gauge_expiry', 'sighup', 'integer', '900'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
+      ('fraiseql_obs.max_app_series', 'postmaster', 'integer', '2000'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),
       ('fraiseql_obs.max_queries', 'postmaster', 'integer', '1000'),
       ('fraiseql_obs.metrics_enabled', 'superuser', 'bool', 'on'),

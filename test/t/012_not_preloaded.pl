@@ -36,6 +36,15 @@ my @calls = split /\n/, $node->safe_psql(
 	ORDER BY 1));
 cmp_ok(scalar @calls, '>=', 11, 'functions and views');
 
+# and those by which the application records
+push @calls,
+  "SELECT fraiseql_obs.record_http_request('GET', '/', 200, 0)",
+  "SELECT fraiseql_obs.record_cache('query', 1, 0)",
+  "SELECT fraiseql_obs.record_pool('main', 1, 0)",
+  "SELECT fraiseql_obs.counter_add('a_total')",
+  "SELECT fraiseql_obs.gauge_set('a', 1)",
+  "SELECT fraiseql_obs.histogram_observe('a_seconds', 1)";
+
 foreach my $call (@calls)
 {
 	my ($status, $out, $err) = $node->psql('postgres', $call,

@@ -17,6 +17,8 @@ my $node = start_node('settings');
 my %refused = (
 	'slow_query_threshold' => [ '0', '-1', 'NaN', '1e30', 'soon' ],
 	'slow_query_log_rate' => [ '-1', '10001', 'x' ],
+	'gauge_expiry' => [ '-1', '31d' ],
+	'cache_log_interval' => [ '-1', '8d' ],
 	'track' => ['some'],
 	'trace_sample_rate' => [ '-0.1', '1.1', 'NaN', 'half' ],
 	'enabled' => ['maybe']);
@@ -47,6 +49,7 @@ foreach my $prefix ('fraiseql', 'app')
 foreach my $bad (
 	[ 'max_queries', 1, '1000' ],
 	[ 'max_operations', 1, '500' ],
+	[ 'max_app_series', 9, '2000' ],
 	[ 'slow_query_threshold', 0, '100ms' ],
 	[ 'track', 'some', 'top' ])
 {

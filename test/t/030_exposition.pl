@@ -231,6 +231,18 @@ foreach my $expression (
 	operate($primary, 'app', $expression, $expression);
 }
 operate($primary, 'app', "'a' || repeat('$smile', 40)", "'$e_acute$smile'");
+# ... and of what the application records
+foreach my $expression (q('quo"te'), q('back\slash'), q(E'new\r\nline\t\x01'), q('}'),
+	q('{a="b"} 1'), q('other'), q('# EOF'), q(' '), "'$smile'", "repeat('$e_acute', 200)")
+{
+	$primary->safe_psql('postgres', qq(
+		SELECT fraiseql_obs.record_http_request($expression, $expression, 200, 0.1),
+			fraiseql_obs.record_cache($expression, 1, 2, 3),
+			fraiseql_obs.record_pool($expression, 1, 2, 3, 4),
+			fraiseql_obs.counter_add('t_total', 0.1, jsonb_build_object('a', $expression, 'b', 1)),
+			fraiseql_obs.gauge_set('t_depth', 'NaN', jsonb_build_object('a', $expression)),
+			fraiseql_obs.histogram_observe('t_bytes', 1e300, jsonb_build_object('a', $expression), '{1e-9,0.1,1,1024,1e9}')));
+}
 my $cut = 'a' . $smile x 31;
 like(operations($primary), qr/(^|\|)\Q$cut\E(\||$)/,
 	'an operation is cut at a character');
@@ -256,6 +268,17 @@ operate($primary, 'raw', q(E'raw \xff\xc3'));
 operate($primary, 'raw', q{E'raw \xff\xc3('});
 operate($primary, 'latin', "'latin $e_acute'");
 operate($primary, 'japan', "repeat('$kana', 43)");
+foreach my $case ([ 'raw', q{E'\xff\xc3('} ], [ 'latin', "'$e_acute'" ], [ 'japan', "repeat('$kana', 43)" ])
+{
+	my ($database, $expression) = @$case;
+	$primary->safe_psql($database, 'CREATE EXTENSION fraiseql_obs');
+	$primary->safe_psql($database,
+		"SELECT fraiseql_obs.gauge_set('t_depth', 1, jsonb_build_object('a', $expression)),"
+		  . " fraiseql_obs.record_http_request('GET', $expression, 200, 0)");
+}
+like(export($primary, 'prometheus'), qr/^t_depth\{a="\Q$replacement$replacement\E\("\} 1$/m, 'labels from SQL_ASCII');
+like(export($primary, 'prometheus'), qr/^t_depth\{a="\Q$e_acute\E"\} 1$/m, 'labels from LATIN1');
+like(export($primary, 'prometheus'), qr/^t_depth\{a="(?:\Q$kana\E){42}"\} 1$/m, 'labels from EUC_JP');
 $primary->psql('latin', 'SELECT * FROM missing');
 like(operations($primary), qr/raw \Q$replacement$replacement\E(\||$)/,
 	'bytes that are no text are replaced');
@@ -269,7 +292,6 @@ is_one_truth($primary, 'postgres');
 operate($primary, 'app', "'$grin'");
 foreach my $database ('latin', 'raw')
 {
-	$primary->safe_psql($database, 'CREATE EXTENSION fraiseql_obs');
 	is_one_truth($primary, $database);
 	accepts(
 		[ 'python3', $check, 'prometheus' ],
@@ -333,6 +355,8 @@ $standby->init_from_backup($primary, 'b', has_streaming => 1);
 $standby->start;
 $primary->safe_psql('app', 'CREATE TABLE t AS SELECT 1');
 $primary->wait_for_catchup($standby);
+$standby->safe_psql('postgres', q(SELECT fraiseql_obs.record_http_request('GET', '/', 200, 0.1), fraiseql_obs.record_pool('main', 1, 1)));
+is(metric($standby, 'fraiseql_obs_pool_connections{pool="main",state="idle"}'), '1', 'an application of a standby records there');
 is_valid($primary, 'a primary with a standby');
 is_valid($standby, 'a standby');
 is_one_truth($primary, 'postgres');
@@ -347,7 +371,7 @@ SKIP:
 	foreach my $node ($primary, $standby)
 	{
 		my $text = export($node, 'prometheus');
-		$families{$1} = 1 while $text =~ /^# TYPE (\S+)/mg;
+		$families{$1} = 1 while $text =~ /^# TYPE (fraiseql_obs_\S+)/mg;
 	}
 	my %listed = map { $_ => 1 } slurp_file($readme) =~ /^\| `(fraiseql_obs_\w+)` \|/mg;
 	is_deeply([ sort keys %listed ],
