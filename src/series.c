@@ -272,8 +272,8 @@ fobs_series_find_pin(void)
 }
 
 /*
- * Does a process count just now for something in this piece of memory?  Whoever
- * asks has made the refs to it invalid before.
+ * Does a process count just now for something in this piece of memory?
+ * Whoever asks has made the refs to it invalid before.
  */
 bool
 fobs_series_any_pinned(const void *start, const void *end)
