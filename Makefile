@@ -37,15 +37,19 @@ OBJS = \
 	src/exposition.o \
 	src/fraiseql_obs.o \
 	src/guc.o \
+	src/health.o \
+	src/health_facts.o \
 	src/histogram.o \
 	src/hooks.o \
 	src/label.o \
 	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
+	src/probes.o \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/server_backends.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o
@@ -72,7 +76,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics health audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -103,6 +107,7 @@ REGRESS = \
 	exceptions \
 	export_formats \
 	extension \
+	health \
 	identity \
 	masking \
 	nested \

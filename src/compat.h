@@ -95,6 +95,14 @@ extern int no_such_variable
 #define TransamVariables ShmemVariableCache
 #endif
 
+/* 16 made a second kind of connections that are not for everybody */
+#if PG_VERSION_NUM >= 160000
+#define RESERVED_CONNECTIONS \
+	(SuperuserReservedConnections + ReservedConnections)
+#else
+#define RESERVED_CONNECTIONS ReservedBackends
+#endif
+
 /* 16 has one function for whose an object is */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)

@@ -26,6 +26,7 @@
 #include "counters.h"
 #include "errors.h"
 #include "guc.h"
+#include "health_facts.h"
 #include "histogram.h"
 #include "hooks.h"
 #include "metrics.h"
@@ -56,6 +57,7 @@ shmem_request(void)
 	fobs_metrics_shmem_request();
 	fobs_audit_databases_shmem_request();
 	fobs_audit_ring_shmem_request();
+	fobs_health_shmem_request();
 }
 
 static void
@@ -75,6 +77,7 @@ shmem_startup(void)
 	fobs_metrics_shmem_startup();
 	fobs_audit_databases_shmem_startup();
 	fobs_audit_ring_shmem_startup();
+	fobs_health_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 

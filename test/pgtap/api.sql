@@ -23,6 +23,11 @@ INSERT INTO api VALUES
     ('slow_queries', 'integer', '{pg_monitor,pg_read_all_stats}'),
     ('metrics', '', '{pg_monitor}'),
     ('export_metrics', 'text', '{pg_monitor}'),
+    ('health', '', '{pg_monitor}'),
+    ('liveness', '', '{pg_monitor}'),
+    ('readiness', 'text,text', '{pg_monitor}'),
+    ('health_verdict', 'jsonb,text,text', '{pg_monitor}'),
+    ('drain', 'boolean', '{}'),
     ('reset_metrics', 'text', '{}');
 
 -- The audit log's, with all that a caller may give and what is returned; what
@@ -354,9 +359,15 @@ SELECT is(pg_temp.columns_of('metrics'),
 SELECT is(pg_temp.result_of('export_metrics'), 'text', 'export_metrics() returns text');
 SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
           'reset_metrics() returns the time');
+SELECT is(pg_temp.result_of(name), result, format('%s() returns %s', name, result))
+FROM (VALUES ('health', 'jsonb'), ('liveness', 'jsonb'), ('readiness', 'jsonb'),
+             ('health_verdict', 'jsonb'), ('drain', 'void')) AS v (name, result);
 SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
 FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
+             ('readiness', 'role text DEFAULT NULL::text, max_lag text DEFAULT NULL::text'),
+             ('health_verdict', 'checks jsonb, role text DEFAULT NULL::text, max_lag text DEFAULT NULL::text'),
+             ('drain', '"on" boolean DEFAULT true'),
              ('reset_metrics', 'target text DEFAULT ''all''::text')) AS v (name, pattern),
      LATERAL (SELECT p.oid, CASE WHEN pg_get_function_arguments(p.oid) LIKE pattern
                                  THEN pg_get_function_arguments(p.oid) ELSE pattern END AS expected
