@@ -106,6 +106,7 @@ SELECT fraiseql_obs.health_verdict('[]');
 SELECT fraiseql_obs.health_verdict('{"server": {"state": "tired"}}');
 SELECT fraiseql_obs.health_verdict('{"server": {"uptime_seconds": "long"}}');
 SELECT fraiseql_obs.health_verdict('{"drain": {"draining": 1}}');
+SELECT fraiseql_obs.health_verdict('{"drain": {"since": "infinity"}}');
 SELECT fraiseql_obs.health_verdict('{}', 'leader');
 SELECT fraiseql_obs.readiness('leader');
 SELECT fraiseql_obs.readiness(max_lag => '-1');

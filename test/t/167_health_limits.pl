@@ -127,6 +127,7 @@ ok($node->poll_query_until('postgres', q(SELECT h #>> '{checks,audit,logs}' = '1
 is(check('audit'), 'healthy', 'it seals');
 my $locker = $node->background_psql('app');
 $locker->query_safe('BEGIN; LOCK TABLE fraiseql_audit.fraiseql_audit_seals');
+$node->safe_psql('app', q(SELECT fraiseql_obs.log_operation('to be sealed')));
 ok($node->poll_query_until('postgres', q(SELECT h #>> '{checks,audit,message}' ~ '^an audit log has not been sealed for [0-9]+ s$'
 	FROM fraiseql_obs.health() AS h)), 'it cannot');
 $locker->query_safe('COMMIT');
