@@ -66,7 +66,7 @@
 
 typedef struct HealthShared
 {
-	TimestampTz crashed_at;		/* when it started after that; 0: it did not */
+	TimestampTz crashed_at;		/* when it started after that; or 0 */
 	slock_t		mutex;			/* protects all that follows */
 	TimestampTz drained_at;		/* 0: in rotation */
 	XLogRecPtr	behind_at;		/* replay had come so far ... */
