@@ -29,6 +29,7 @@ OBJS = \
 	src/audit_verified.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
+	src/canary.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \

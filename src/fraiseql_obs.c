@@ -21,6 +21,7 @@
 #include "audit_guard.h"
 #include "audit_worker.h"
 #include "audit_ring.h"
+#include "canary.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -58,6 +59,7 @@ shmem_request(void)
 	fobs_audit_databases_shmem_request();
 	fobs_audit_ring_shmem_request();
 	fobs_health_shmem_request();
+	fobs_canary_shmem_request();
 }
 
 static void
@@ -78,6 +80,7 @@ shmem_startup(void)
 	fobs_audit_databases_shmem_startup();
 	fobs_audit_ring_shmem_startup();
 	fobs_health_shmem_startup();
+	fobs_canary_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -98,4 +101,5 @@ _PG_init(void)
 	fobs_hooks_install();
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
+	fobs_canary_register();
 }

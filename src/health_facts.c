@@ -59,6 +59,7 @@
 
 #include "audit_databases.h"
 #include "audit_worker.h"
+#include "canary.h"
 #include "compat.h"
 #include "counters.h"
 #include "health_facts.h"
@@ -374,6 +375,22 @@ read_crash(FobsHealthFacts *facts)
 													   facts->at);
 }
 
+/* A canary that has not succeeded yet has not since the server started. */
+static void
+read_canary(FobsHealthFacts *facts)
+{
+	TimestampTz at;
+	double		seconds;
+
+	if (fobs_canary_interval_s == 0)
+		return;
+	if (fobs_canary_last_success(&at, &seconds))
+		facts->values[FOBS_FACT_CANARY_DURATION] = seconds;
+	else
+		at = PgStartTime;
+	facts->values[FOBS_FACT_CANARY_AGE] = seconds_since(at, facts->at);
+}
+
 /* How long ago a transaction identifier was the next one */
 static double
 xid_age(TransactionId xid, TransactionId next)
@@ -508,6 +525,7 @@ fobs_health_read(FobsHealthFacts *facts)
 		[FOBS_CHECK_REPLICATION] = read_replication,
 		[FOBS_CHECK_CONNECTIONS] = read_connections,
 		[FOBS_CHECK_CRASH] = read_crash,
+		[FOBS_CHECK_CANARY] = read_canary,
 		[FOBS_CHECK_XID_AGE] = read_xid_age,
 		[FOBS_CHECK_AUDIT] = read_audit,
 		[FOBS_CHECK_TRANSACTIONS] = read_transactions,

@@ -107,7 +107,7 @@ is($node->safe_psql('postgres', $names, extra_params => [ '-U', 'monitor' ]), $n
 # Health
 is($node->safe_psql('postgres', 'SELECT ' . value('ready')), 1, 'ready');
 is($node->safe_psql('postgres', q(SELECT count(*) FILTER (WHERE value <> array_position('{healthy,degraded,unhealthy}', h #>> ARRAY['checks', labels->>'check', 'status']) - 1), count(*)
-	FROM fraiseql_obs.metrics(), fraiseql_obs.health() AS h WHERE name = 'fraiseql_obs_health')), '0|10', 'the checks');
+	FROM fraiseql_obs.metrics(), fraiseql_obs.health() AS h WHERE name = 'fraiseql_obs_health')), '0|11', 'the checks');
 $node->safe_psql('postgres', 'SELECT fraiseql_obs.drain()');
 is($node->safe_psql('postgres', 'SELECT ' . value('ready')), 0, 'not ready');
 is($node->safe_psql('postgres', 'SELECT ' . value('health', '{"check": "drain"}')), 2, 'because it is drained');
