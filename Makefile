@@ -35,6 +35,7 @@ OBJS = \
 	src/audit_verify.o \
 	src/audit_worker.o \
 	src/caches.o \
+	src/canary.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -43,6 +44,8 @@ OBJS = \
 	src/exposition.o \
 	src/fraiseql_obs.o \
 	src/guc.o \
+	src/health.o \
+	src/health_facts.o \
 	src/histogram.o \
 	src/hooks.o \
 	src/http_requests.o \
@@ -51,9 +54,21 @@ OBJS = \
 	src/metrics.o \
 	src/operations.o \
 	src/pools.o \
+	src/probes.o \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/server_activity.o \
+	src/server_backends.o \
+	src/server_databases.o \
+	src/server_health.o \
+	src/server_horizons.o \
+	src/server_locks.o \
+	src/server_replication.o \
+	src/server_settings.o \
+	src/server_slots.o \
+	src/server_statistics.o \
+	src/server_wal.o \
 	src/slowlog.o \
 	src/sqlcommenter.o \
 	src/statistics.o \
@@ -82,7 +97,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics app_metrics trace audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics app_metrics trace health audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -114,6 +129,7 @@ REGRESS = \
 	exceptions \
 	export_formats \
 	extension \
+	health \
 	identity \
 	masking \
 	nested \

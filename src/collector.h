@@ -3,7 +3,7 @@
  * collector.h
  *	  Reads the server's state into samples.
  *
- * See collector.c for where each number comes from.
+ * See collector.c for what holds for all of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,8 +20,6 @@ typedef struct FobsBufferUse
 	uint64		size_bytes;
 } FobsBufferUse;
 
-extern void fobs_collector_shmem_request(void);
-extern void fobs_collector_shmem_startup(void);
 extern void fobs_collector_write(FobsWriter *writer, FobsBufferUse *buffers);
 extern void fobs_collector_read_buffers(FobsBufferUse *buffers);
 
