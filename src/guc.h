@@ -25,6 +25,8 @@ typedef enum FobsOnFailure
 	FOBS_ON_FAILURE_FAIL_OPERATION
 } FobsOnFailure;
 
+#pragma GCC visibility push(hidden)
+
 /* Both "enabled" and "metrics_enabled" are on */
 extern bool fobs_counting;
 
@@ -55,6 +57,8 @@ extern char *fobs_tracestate;
 
 /* Changes whenever one of these, or "tracing", may have changed */
 extern uint64 fobs_context_generation;
+
+#pragma GCC visibility pop
 
 extern void fobs_guc_init(void);
 
