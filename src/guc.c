@@ -313,7 +313,7 @@ fobs_guc_init(void)
 				"Enables everything that this extension observes.",
 				&enabled, true, assign_enabled);
 	define_bool("fraiseql_obs.metrics_enabled", "FRAISEQL_METRICS_ENABLED",
-				"Enables counting statements and errors.",
+				"Enables counting statements and errors, and recording metrics of the application.",
 				&metrics_enabled, true, assign_metrics_enabled);
 	define_slow_query_threshold();
 	define_bool("fraiseql_obs.include_query_bodies",
