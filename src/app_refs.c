@@ -20,27 +20,34 @@
 
 #include "app_refs.h"
 
-#define ARENA_SIZE	(32 * 1024)
+#define ARENA_SIZE	(24 * 1024)
 #define BUCKETS		256
 
 typedef struct Entry
 {
-	struct Entry *next;
 	uint32		hash;
-	uint32		len;
+	uint16		next;			/* in bucket */
+	uint16		len;
 	FobsAppRefs refs;
 	char		key[FLEXIBLE_ARRAY_MEMBER];
 } Entry;
 
+/* An entry's place in the arena, in MAXALIGNs from 1 on; 0 is none */
 static char *arena = NULL;
 static size_t arena_used;
-static Entry *buckets[BUCKETS];
+static uint16 buckets[BUCKETS];
+
+static Entry *
+entry_at(uint16 place)
+{
+	return (Entry *) (arena + (place - 1) * MAXIMUM_ALIGNOF);
+}
 
 /* Takes room for an entry, and if there is none, that of all others. */
-static Entry *
+static uint16
 allocate(size_t size)
 {
-	Entry	   *entry;
+	uint16		place;
 
 	if (arena == NULL)
 	{
@@ -52,9 +59,9 @@ allocate(size_t size)
 		memset(buckets, 0, sizeof(buckets));
 		arena_used = 0;
 	}
-	entry = (Entry *) (arena + arena_used);
+	place = arena_used / MAXIMUM_ALIGNOF + 1;
 	arena_used += size;
-	return entry;
+	return place;
 }
 
 /*
@@ -66,6 +73,7 @@ fobs_app_refs_find(const FobsAppKey *key)
 {
 	static FobsAppRefs too_long;
 	uint32		hash;
+	uint16		place;
 	Entry	   *entry;
 
 	if (key->len > FOBS_APP_KEY_SIZE)
@@ -75,19 +83,21 @@ fobs_app_refs_find(const FobsAppKey *key)
 	}
 
 	hash = hash_bytes((const unsigned char *) key->bytes, key->len);
-	for (entry = buckets[hash % BUCKETS]; entry != NULL; entry = entry->next)
+	for (place = buckets[hash % BUCKETS]; place != 0; place = entry->next)
 	{
+		entry = entry_at(place);
 		if (entry->hash == hash && entry->len == key->len &&
 			memcmp(entry->key, key->bytes, key->len) == 0)
 			return &entry->refs;
 	}
 
-	entry = allocate(MAXALIGN(offsetof(Entry, key) + key->len));
+	place = allocate(MAXALIGN(offsetof(Entry, key) + key->len));
+	entry = entry_at(place);
 	entry->hash = hash;
 	entry->len = key->len;
 	memset(&entry->refs, 0, sizeof(entry->refs));
 	memcpy(entry->key, key->bytes, key->len);
 	entry->next = buckets[hash % BUCKETS];
-	buckets[hash % BUCKETS] = entry;
+	buckets[hash % BUCKETS] = place;
 	return &entry->refs;
 }

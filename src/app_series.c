@@ -76,7 +76,7 @@ typedef struct AppValues
 } AppValues;
 
 /* What is in use is changed under the lock, but for the values */
-struct FobsAppSeries
+typedef struct AppSeries
 {
 	pg_atomic_uint32 generation;	/* changes before the series does */
 	uint32		hash;
@@ -87,7 +87,7 @@ struct FobsAppSeries
 	int16		labels_size;
 	AppValues	values;
 	char		labels[FOBS_APP_LABELS_SIZE];
-};
+} AppSeries;
 
 /* Likewise, under the lock but for the values */
 typedef struct AppFamily
@@ -133,7 +133,7 @@ int			fobs_gauge_expiry_s;
 static AppShared *shared = NULL;
 static char *series_start = NULL;
 
-#define SERIES_SIZE		TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(FobsAppSeries))
+#define SERIES_SIZE		TYPEALIGN(PG_CACHE_LINE_SIZE, sizeof(AppSeries))
 
 /* Bounds of a histogram for which none are given: those of histogram.c */
 static const double default_bounds[FOBS_APP_BOUNDS] = {
@@ -152,10 +152,16 @@ shmem_size(void)
 					mul_size(fobs_max_app_series, SERIES_SIZE));
 }
 
-static FobsAppSeries *
+static AppSeries *
 nth_series(int n)
 {
-	return (FobsAppSeries *) (series_start + n * SERIES_SIZE);
+	return (AppSeries *) (series_start + n * SERIES_SIZE);
+}
+
+static int
+number_of(const AppSeries *series)
+{
+	return ((const char *) series - series_start) / SERIES_SIZE;
 }
 
 static void
@@ -196,7 +202,7 @@ fobs_app_series_shmem_startup(void)
 		init_values(&shared->families[i].other);
 	for (int i = 0; i < shared->limit; i++)
 	{
-		FobsAppSeries *series = nth_series(i);
+		AppSeries  *series = nth_series(i);
 
 		pg_atomic_init_u32(&series->generation, 1);
 		series->bucket = NONE;
@@ -321,14 +327,15 @@ bool
 fobs_app_record_by_ref(const FobsAppRef *ref,
 					   const FobsAppObservation *observation)
 {
-	FobsAppSeries *series = ref->series;
+	AppSeries  *series;
 	FobsSeriesPin *pin;
 	bool		valid;
 
-	if (series == NULL ||
+	if (ref->series == 0 ||
 		(fobs_series_my_pin == NULL && !fobs_series_find_pin()))
 		return false;
 
+	series = nth_series(ref->series - 1);
 	pin = fobs_series_my_pin;
 	pg_atomic_write_u64(&pin->series, (uint64) (uintptr_t) series);
 	pg_memory_barrier();
@@ -370,14 +377,14 @@ find_family(const FobsAppFamily *family, uint32 hash)
 }
 
 /* Finds a series; caller holds the lock. */
-static FobsAppSeries *
+static AppSeries *
 find_series(int family, const FobsAppLabels *labels, uint32 hash)
 {
 	int			n = nth_series(hash % shared->limit)->bucket;
 
 	while (n != NONE)
 	{
-		FobsAppSeries *series = nth_series(n);
+		AppSeries  *series = nth_series(n);
 
 		if (series->hash == hash && series->family == family &&
 			series->labels_size == labels->size &&
@@ -388,12 +395,19 @@ find_series(int family, const FobsAppLabels *labels, uint32 hash)
 	return NULL;
 }
 
-/* Is it time to look for gauges that have expired?  Caller holds the lock. */
+/*
+ * Is it time to look for gauges that have expired?  It is, too, if the clock
+ * was set back.  Caller holds the lock.
+ */
 static bool
 is_sweep_due(void)
 {
-	return fobs_gauge_expiry_s > 0 &&
-		GetCurrentTimestamp() - shared->swept_at >= SWEEP_US;
+	TimestampTz since;
+
+	if (fobs_gauge_expiry_s == 0)
+		return false;
+	since = GetCurrentTimestamp() - shared->swept_at;
+	return since >= SWEEP_US || since < 0;
 }
 
 static bool
@@ -411,7 +425,7 @@ has_expired(TimestampTz set_at, TimestampTz now)
 
 /* Is a series in use one of gauges that nobody sets any more? */
 static bool
-is_stale(FobsAppSeries *series, TimestampTz now)
+is_stale(AppSeries *series, TimestampTz now)
 {
 	return is_gauge(shared->families[series->family].kind) &&
 		has_expired((TimestampTz) pg_atomic_read_u64(&series->values.set_at),
@@ -420,7 +434,7 @@ is_stale(FobsAppSeries *series, TimestampTz now)
 
 /* Does a process count for some series just now? */
 static bool
-is_pinned(FobsAppSeries *series)
+is_pinned(AppSeries *series)
 {
 	return fobs_series_any_pinned(series, (char *) series + SERIES_SIZE);
 }
@@ -437,9 +451,9 @@ any_pinned(void)
  * holds the lock exclusively.
  */
 static void
-remove_series(FobsAppSeries *series)
+remove_series(AppSeries *series)
 {
-	int			n = ((char *) series - series_start) / SERIES_SIZE;
+	int			n = number_of(series);
 	int32	   *link = &nth_series(series->hash % shared->limit)->bucket;
 
 	while (*link != n)
@@ -478,7 +492,7 @@ sweep(void)
 	shared->swept_at = now;
 	for (int i = 0; i < shared->limit; i++)
 	{
-		FobsAppSeries *series = nth_series(i);
+		AppSeries  *series = nth_series(i);
 
 		if (series->family != NONE && is_stale(series, now))
 			pg_atomic_fetch_add_u32(&series->generation, 1);
@@ -486,7 +500,7 @@ sweep(void)
 	pinned = any_pinned();
 	for (int i = 0; i < shared->limit; i++)
 	{
-		FobsAppSeries *series = nth_series(i);
+		AppSeries  *series = nth_series(i);
 
 		if (series->family != NONE && is_stale(series, now) &&
 			!(pinned && is_pinned(series)))
@@ -572,10 +586,10 @@ add_family(const FobsAppFamily *family, const FobsAppLabels *labels,
 }
 
 /* Adds a series, if there is room; caller holds the lock exclusively. */
-static FobsAppSeries *
+static AppSeries *
 add_series(int family, const FobsAppLabels *labels, uint32 hash)
 {
-	FobsAppSeries *series;
+	AppSeries  *series;
 	int32	   *bucket;
 	int			n;
 
@@ -623,7 +637,7 @@ record_locked(const FobsAppFamily *family, const FobsAppLabels *labels,
 									   base_length(family));
 	int			n = find_family(family, name_hash);
 	AppFamily  *entry;
-	FobsAppSeries *series;
+	AppSeries  *series;
 	uint32		hash;
 
 	if (n == NONE && may_add_family(family))
@@ -670,7 +684,7 @@ record_locked(const FobsAppFamily *family, const FobsAppLabels *labels,
 		return RECORDED;
 	}
 	apply(entry, &series->values, observation);
-	ref->series = series;
+	ref->series = number_of(series) + 1;
 	ref->generation = pg_atomic_read_u32(&series->generation);
 	return RECORDED;
 }
@@ -688,7 +702,7 @@ fobs_app_record(const FobsAppFamily *family,
 	RecordResult result;
 	FobsAppKind kind = family->kind;
 
-	ref->series = NULL;
+	ref->series = 0;
 	LWLockAcquire(shared->lock, LW_SHARED);
 	result = record_locked(family, labels, ref, observation, false, &kind);
 	if (result == NEEDS_ROOM)
@@ -760,7 +774,7 @@ copy_series(FobsAppSeriesCopy *copies)
 
 	for (int i = 0; i < shared->limit; i++)
 	{
-		FobsAppSeries *series = nth_series(i);
+		AppSeries  *series = nth_series(i);
 
 		if (series->family == NONE || is_stale(series, now))
 			continue;
@@ -976,7 +990,7 @@ fobs_app_series_reset(void)
 	quiet = invalidate_all();
 	for (int i = 0; i < shared->limit; i++)
 	{
-		FobsAppSeries *series = nth_series(i);
+		AppSeries  *series = nth_series(i);
 
 		if (series->family == NONE)
 			continue;

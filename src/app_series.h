@@ -72,12 +72,10 @@ typedef struct FobsAppObservation
 	TimestampTz at;				/* of what is set rather than added */
 } FobsAppObservation;
 
-typedef struct FobsAppSeries FobsAppSeries;
-
 /* Where a backend last found a series; valid as long as both fields agree. */
 typedef struct FobsAppRef
 {
-	FobsAppSeries *series;
+	int32		series;			/* its number, from 1 on; 0: none */
 	uint32		generation;
 } FobsAppRef;
 

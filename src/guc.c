@@ -445,7 +445,7 @@ fobs_guc_init(void)
 				"Enables everything that this extension observes.",
 				&enabled, true, assign_enabled);
 	define_bool("fraiseql_obs.metrics_enabled", "FRAISEQL_METRICS_ENABLED",
-				"Enables counting statements and errors.",
+				"Enables counting statements and errors, and recording metrics of the application.",
 				&metrics_enabled, true, assign_metrics_enabled);
 	define_bool("fraiseql_obs.tracing_enabled", "FRAISEQL_TRACING_ENABLED",
 				"Enables following requests by their trace context.",

@@ -19,10 +19,11 @@
  *		it was connected
  *
  * WORKLOAD is "select" (pgbench -S, prepared), "one" (SELECT 1 by the simple
- * protocol) or "nested" (COUNT runs of a SELECT inside a PL/pgSQL function,
- * in one round trip).  The nth statement of a connection is the same whatever
- * the server, so that differences between servers are not differences of
- * data.
+ * protocol), "nested" (COUNT runs of a SELECT inside a PL/pgSQL function,
+ * in one round trip) or "request" (prepared, record_http_request(), whichever
+ * the connection's search_path finds).  The nth statement of a connection is
+ * the same whatever the server, so that differences between servers are not
+ * differences of data.
  *
  * pgbench cannot do this: it knows one server at a time, and connecting
  * anew for a block of a few hundred statements costs more than the block.
@@ -198,6 +199,35 @@ run_nested(Connection *connection, int count)
 		   PGRES_TUPLES_OK);
 }
 
+/* What an application with some routes records of its requests. */
+static void
+run_request(Connection *connection, int count)
+{
+	static const char *const methods[] = {"GET", "POST"};
+	static const char *const statuses[] = {"200", "404", "500"};
+	char		endpoint[64];
+	char		duration[32];
+	const char *params[4];
+
+	for (int i = 0; i < count; i++)
+	{
+		uint64_t	random = random_next(&connection->random);
+
+		snprintf(endpoint, sizeof(endpoint), "/api/v1/resource%d/{id}",
+				 (int) (random % 40));
+		snprintf(duration, sizeof(duration), "%.6f",
+				 (double) (random % 100000) / 1000000);
+		params[0] = methods[random / 64 % 2];
+		params[1] = endpoint;
+		params[2] = statuses[random / 128 % 3];
+		params[3] = duration;
+		expect(connection->pg,
+			   PQexecPrepared(connection->pg, "request", 4, params, NULL,
+							  NULL, 0),
+			   PGRES_TUPLES_OK);
+	}
+}
+
 static Workload
 workload_by_name(const char *name)
 {
@@ -207,6 +237,8 @@ workload_by_name(const char *name)
 		return run_one;
 	if (strcmp(name, "nested") == 0)
 		return run_nested;
+	if (strcmp(name, "request") == 0)
+		return run_request;
 	die("unknown workload", name);
 	return NULL;
 }
@@ -237,8 +269,17 @@ connection_open(Connection *connection, const char *conninfo, uint64_t seed)
 }
 
 static void
-connection_prepare(Connection *connection)
+connection_prepare(Connection *connection, Workload workload)
 {
+	if (workload == run_request)
+	{
+		expect(connection->pg,
+			   PQprepare(connection->pg, "request",
+						 "SELECT record_http_request($1, $2, $3, $4)", 0,
+						 NULL),
+			   PGRES_COMMAND_OK);
+		return;
+	}
 	expect(connection->pg,
 		   PQprepare(connection->pg, "account",
 					 "SELECT abalance FROM pgbench_accounts WHERE aid = $1",
@@ -261,7 +302,7 @@ command_run(char **args)
 	char		path[64];
 
 	connection_open(&connection, args[2], 1);
-	connection_prepare(&connection);
+	connection_prepare(&connection, workload);
 	snprintf(path, sizeof(path), "/proc/%d/stat", PQbackendPID(connection.pg));
 	connection.state_file = open(path, O_RDONLY);
 	if (connection.state_file < 0)
@@ -387,7 +428,7 @@ command_time(char **args, int nargs)
 
 			connection_open(connection, args[5 + s],
 							random + (uint64_t) c);
-			connection_prepare(connection);
+			connection_prepare(connection, block.workload);
 		}
 	for (int c = 0; c < clients; c++)
 		if (pthread_create(&workers[c].thread, NULL, worker_main,
