@@ -1072,10 +1072,12 @@ COMMENT ON FUNCTION audit_do_maintain_audit_log(boolean) IS
 'What maintain_audit_log() does';
 
 -- What is set about the retention
+-- As entries have it, so in one form, whatever the caller's settings are.
 CREATE FUNCTION audit_retention_settings(log regclass)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
+SET intervalstyle = 'postgres'
 AS $$
 DECLARE
     settings record;

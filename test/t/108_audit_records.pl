@@ -160,12 +160,17 @@ found_by_both("SELECT fraiseql_obs.place_hold('Case'); $shorten; UPDATE fraiseql
 found("SELECT fraiseql_obs.release_hold(fraiseql_obs.place_hold('Case'), 'over'); SELECT fraiseql_obs.place_hold('Other', until => " . from(30)
 	. "); $shorten; $maintain", qr/^(?!.*tombstone)/s, 'holds that are released, or of another time');
 my $minimum = "SELECT fraiseql_obs.set_audit_retention(minimum => '30 days')";
-found("$minimum; SELECT fraiseql_obs.set_audit_retention('40 days'); SELECT fraiseql_obs.set_audit_retention(minimum => '35 days')",
-	qr/^(?!.*tombstone)/s, 'a minimum is set, and raised');
-found("$minimum; UPDATE fraiseql_audit.fraiseql_audit_settings SET minimum = NULL; $shorten",
-	qr/^tombstone\|\|the minimum of the retention was changed before this entry/m, 'a minimum is taken away by hand, and then less kept');
-found("$minimum; UPDATE fraiseql_audit.fraiseql_audit_settings SET minimum = NULL, retention = '28 days'; $maintain",
-	qr/^tombstone\|\|a partition was removed that the minimum of the retention keeps/m, 'a minimum is taken away by hand');
+my $raised = "$minimum; SELECT fraiseql_obs.set_audit_retention('40 days'); SELECT fraiseql_obs.set_audit_retention(minimum => '35 days')";
+found($raised, qr/^(?!.*tombstone)/s, 'a minimum is set, and raised');
+tool($raised, qr/: 0 violations, 0 gaps$/, 'a minimum is set, and raised');
+my $lowered = "$minimum; SELECT fraiseql_obs.set_audit_retention(minimum => '20 days'); SELECT fraiseql_obs.set_audit_retention('40 days')";
+found($lowered, qr/^(?!.*tombstone)/s, 'a minimum is to be less');
+tool($lowered, qr/: 0 violations, 0 gaps$/, 'a minimum is to be less');
+found_by_both("$minimum; UPDATE fraiseql_audit.fraiseql_audit_settings SET minimum = NULL; $shorten",
+	'the minimum of the retention was changed before this entry', 'a minimum is taken away by hand, and then less kept');
+found_by_both("$_; UPDATE fraiseql_audit.fraiseql_audit_settings SET minimum = NULL, retention = '28 days'; $maintain",
+	'a partition was removed that the minimum of the retention keeps', "a minimum is taken away by hand: $_")
+  foreach ($minimum, "SET intervalstyle = 'iso_8601'; $minimum", $minimum =~ s/30 days/2 mons/r, $minimum =~ s/30 days/30 days 24:00:00.5/r);
 
 # erasures
 my $row = query("SELECT id FROM $log WHERE user_id = 'user3' AND created_at >= " . from(24) . ' ORDER BY id LIMIT 1');
