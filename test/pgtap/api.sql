@@ -147,6 +147,7 @@ INSERT INTO audit_api VALUES
     ('audit_known_sources', NULL, NULL),
     ('audit_last_id', NULL, NULL),
     ('audit_leaf_hash', NULL, NULL),
+    ('audit_lock_actors', NULL, NULL),
     ('audit_lock_holds', NULL, NULL),
     ('audit_log', '', 'regclass'),
     ('audit_maintenance', NULL, NULL),
