@@ -46,7 +46,7 @@ INSERT INTO audit_api VALUES
     ('audit_capture', NULL, NULL),
     ('audit_cast', NULL, NULL),
     ('audit_chart_axis', NULL, NULL),
-    ('audit_chart_patterns', NULL, NULL),
+    ('audit_chart_rect', NULL, NULL),
     ('audit_chart_series', NULL, NULL),
     ('audit_check_age', NULL, NULL),
     ('audit_check_columns', NULL, NULL),
