@@ -135,7 +135,10 @@ check_owners(Oid log)
 					 ObjectIdGetDatum(log));
 }
 
-/* Finds the log; an error if there is none. */
+/*
+ * Finds the log; an error if there is none.  It is not kept locked, so that
+ * nobody has to wait for who, having found it, waits for something else.
+ */
 static void
 find_log(void)
 {
@@ -155,7 +158,7 @@ find_log(void)
 	oid = DatumGetObjectId(OidFunctionCall0(function));
 	log = table_open(oid, AccessShareLock);
 	log_owner = log->rd_rel->relowner;
-	table_close(log, NoLock);
+	table_close(log, AccessShareLock);
 	log_oid = oid;
 }
 

@@ -86,6 +86,21 @@ $$;
 COMMENT ON FUNCTION audit_note_rows(regclass, text) IS
 'Notes who did what by the rows of an audit log that meet a condition';
 
+-- Who notes and who erases do it one after the other.  Both lock this before
+-- the holds, which nobody who places one has to wait for while rows are noted.
+CREATE FUNCTION audit_lock_actors(log regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('SELECT FROM %s FOR UPDATE',
+                   @extschema@.audit_table_name(log, 'fraiseql_audit_actor_state'));
+END
+$$;
+COMMENT ON FUNCTION audit_lock_actors(regclass) IS
+'Has whoever notes or erases who did what wait for the end of this transaction';
+
 -- Rows that are noted are those of the state of the rollups; what has been
 -- written since may be noted as well.  Where notes are another cluster's, or
 -- there are none, they are made anew, which reads the whole log once.
@@ -102,7 +117,8 @@ DECLARE
     sealed record;
     kept_since date;
 BEGIN
-    EXECUTE format('SELECT * FROM %s FOR UPDATE', state) INTO STRICT noted;
+    PERFORM @extschema@.audit_lock_actors(log);
+    EXECUTE format('SELECT * FROM %s', state) INTO STRICT noted;
     EXECUTE format('SELECT * FROM %s WHERE @extschema@.audit_is_native(snapshot, system_identifier, database_oid)',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
     INTO sealed;
@@ -132,15 +148,14 @@ $$;
 COMMENT ON FUNCTION audit_note_actors(regclass) IS
 'Notes who did what by the rows of an audit log that were sealed since the last time';
 
--- After rows of users have been erased: notes what is left.
+-- After rows of users have been erased, by who has locked the notes before:
+-- notes what is left.
 CREATE FUNCTION audit_renote_actors(log regclass, users text[])
 RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    EXECUTE format('SELECT FROM %s FOR UPDATE',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_actor_state'));
     EXECUTE format('DELETE FROM %s WHERE user_id = ANY ($1)',
                    @extschema@.audit_table_name(log, 'fraiseql_audit_actor_operations'))
     USING users;

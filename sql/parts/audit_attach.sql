@@ -103,7 +103,7 @@ BEGIN
         @extschema@.audit_snapshot(), @extschema@.audit_rank_actors(regclass, date, date),
         @extschema@.audit_is_native(pg_snapshot, bigint, oid),
         @extschema@.audit_tail_condition(regclass, text),
-        @extschema@.audit_note_actors, @extschema@.audit_note_rows,
+        @extschema@.audit_lock_actors, @extschema@.audit_note_actors, @extschema@.audit_note_rows,
         @extschema@.audit_renote_actors,
         @extschema@.audit_last_id(regclass), @extschema@.audit_partitions(regclass),
         @extschema@.audit_shown_partitions(regclass),

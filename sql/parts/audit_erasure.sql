@@ -259,6 +259,9 @@ BEGIN
                             tenant_id, user_id, entity_type, entity_id, NULL, before),
                         changes);
 
+    IF 'user_id' = ANY (columns) THEN
+        PERFORM @extschema@.audit_lock_actors(log);
+    END IF;
     PERFORM @extschema@.audit_check_holds(log, condition);
     FOR part IN SELECT * FROM @extschema@.audit_standing_partitions(log) p
                 WHERE (p.range_from >= before) IS NOT TRUE ORDER BY p.range_from LOOP

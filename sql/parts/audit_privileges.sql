@@ -102,7 +102,7 @@ BEGIN
         @extschema@.audit_html, @extschema@.audit_html_cell,
         @extschema@.audit_html_table, @extschema@.audit_html_counts,
         @extschema@.audit_html_facts, @extschema@.audit_html_list,
-        @extschema@.audit_chart_series, @extschema@.audit_chart_patterns,
+        @extschema@.audit_chart_series, @extschema@.audit_chart_rect,
         @extschema@.audit_report_spans, @extschema@.audit_chart_axis,
         @extschema@.audit_html_chart_by_day, @extschema@.audit_html_users,
         @extschema@.audit_html_style, @extschema@.audit_css_string,

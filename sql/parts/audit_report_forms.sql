@@ -549,25 +549,38 @@ RETURNS TABLE (n integer, name text, fill text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    VALUES (2, 'success', '#0072b2'), (3, 'failed', 'url(#failed)'),
-           (4, 'denied', 'url(#denied)'), (5, 'no-op', '#bbbbbb')
+    VALUES (2, 'success', '#0072b2'), (3, 'failed', '#d55e00'),
+           (4, 'denied', '#e69f00'), (5, 'no-op', '#bbbbbb')
 $$;
 COMMENT ON FUNCTION audit_chart_series() IS
 'What the charts of a compliance report stack, and how it is filled';
 
-CREATE FUNCTION audit_chart_patterns()
+-- Some of a series as a rectangle.  Where colours are not seen, failed has
+-- stripes, and denied dots: drawn, because browsers print patterns as coarse
+-- pixels.  The inner svg is what cuts them off.
+CREATE FUNCTION audit_chart_rect(series text, x numeric, y numeric, width numeric, height numeric, title text DEFAULT '')
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT '<svg class="patterns" aria-hidden="true"><defs>'
-        || '<pattern id="failed" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
-        || '<rect width="6" height="6" fill="#d55e00"/><rect width="2" height="6" fill="#ffffff" fill-opacity="0.55"/></pattern>'
-        || '<pattern id="denied" width="6" height="6" patternUnits="userSpaceOnUse">'
-        || '<rect width="6" height="6" fill="#e69f00"/><circle cx="3" cy="3" r="1.5" fill="#000000"/></pattern></defs></svg>' || E'\n'
+    SELECT CASE
+        WHEN 0 IN (width, height) THEN ''
+        WHEN series = 'failed' THEN format(
+            '<svg x="%s" y="%s" width="%s" height="%s">%s<rect width="%3$s" height="%4$s" fill="%6$s"/><path class="stripes" d="%s"/></svg>',
+            x, y, width, height, title, fill,
+            (SELECT string_agg(format('M%s %sl%s -%3$s', i - height - 2, height + 2, height + 4), '' ORDER BY i)
+             FROM generate_series(4, ceil(width + height), 8) i))
+        WHEN series = 'denied' THEN format(
+            '<svg x="%s" y="%s" width="%s" height="%s">%s<rect width="%3$s" height="%4$s" fill="%6$s"/><path class="dots" d="%s"/></svg>',
+            x, y, width, height, title, fill,
+            (SELECT string_agg(format('M%s %sh0', i, j), '' ORDER BY i, j)
+             FROM generate_series(least(round(width / 2, 2), 3), width, 6) i, generate_series(3, height, 6) j))
+        ELSE format('<rect x="%s" y="%s" width="%s" height="%s" fill="%s">%s</rect>',
+                    x, y, width, height, fill, title) END
+    FROM @extschema@.audit_chart_series() WHERE name = series
 $$;
-COMMENT ON FUNCTION audit_chart_patterns() IS
-'The patterns that fill series of the charts';
+COMMENT ON FUNCTION audit_chart_rect(text, numeric, numeric, numeric, numeric, text) IS
+'A rectangle of a chart of a compliance report, as SVG';
 
 -- Up to five lines, at round numbers: multiples of 1, 2 or 5 times a power of ten
 CREATE FUNCTION audit_chart_axis(highest numeric)
@@ -591,7 +604,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     WITH bars AS (SELECT * FROM @extschema@.audit_report_spans(report)),
     stacks AS (
-        SELECT b.place, b.since, s.n AS number, s.name, s.fill, b.counts[s.n] AS n,
+        SELECT b.place, b.since, s.n AS number, s.name, b.counts[s.n] AS n,
                sum(b.counts[s.n]) OVER (PARTITION BY b.place ORDER BY s.n) AS upto
         FROM bars b JOIN @extschema@.audit_chart_series() s ON s.n = ANY (series)),
     axis AS MATERIALIZED (
@@ -604,8 +617,8 @@ AS $$
     SELECT format(
         E'<figure>\n<figcaption>%s by %s</figcaption>\n<svg viewBox="0 0 720 %s" role="img" aria-label="%1$s by %2$s and result">%4$s%5$s%6$s%7$s</svg>\n</figure>\n',
         title, unit, height,
-        (SELECT string_agg(format('<rect x="%s" y="4" width="12" height="12" fill="%s"/><text x="%s" y="14">%s</text>',
-             90 * place - 30, fill, 90 * place - 13, name), '' ORDER BY place)
+        (SELECT string_agg(@extschema@.audit_chart_rect(name, 90 * place - 30, 4, 12, 12)
+             || format('<text x="%s" y="14">%s</text>', 90 * place - 13, name), '' ORDER BY place)
          FROM (SELECT *, row_number() OVER (ORDER BY n) AS place
                FROM @extschema@.audit_chart_series() WHERE n = ANY (series)) AS legend),
         (SELECT string_agg(format('<line class="grid" x1="60" x2="712" y1="%s" y2="%1$s"/><text class="axis" text-anchor="end" x="54" y="%s">%s</text>',
@@ -613,10 +626,10 @@ AS $$
              CASE WHEN at < 1000000 THEN @extschema@.audit_number(at) WHEN at < 1000000000 THEN trim_scale(at / 1000000) || ' M'
              ELSE @extschema@.audit_number(at / 1000000000) || ' G' END), '' ORDER BY at)
          FROM axis),
-        (SELECT string_agg(format('<rect x="%s" y="%s" width="%s" height="%s" fill="%s"><title>%s: %s %s</title></rect>',
+        (SELECT string_agg(@extschema@.audit_chart_rect(name,
              round(61 + step * (place - 1), 2), round(base - one * upto, 2),
-             round(greatest(step - CASE WHEN step > 3 THEN 1 ELSE 0 END, 0.5), 2),
-             round(one * n, 2), fill, since, @extschema@.audit_number(n), name), '' ORDER BY place, number)
+             round(greatest(step - CASE WHEN step > 3 THEN 1 ELSE 0 END, 0.5), 2), round(one * n, 2),
+             format('<title>%s: %s %s</title>', since, @extschema@.audit_number(n), name)), '' ORDER BY place, number)
          FROM stacks WHERE n > 0),
         (SELECT string_agg(format('<text class="axis" text-anchor="middle" x="%s" y="%s">%s</text>',
              round(61 + step * (place - 0.5), 1), base + 16, since), '' ORDER BY place)
@@ -633,11 +646,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT @extschema@.audit_html_table('counts users', ARRAY['User', '', 'Total', 'Failed', 'Denied'],
         string_agg(@extschema@.audit_html_counts(user_id, ARRAY[total, failed, denied], format(
-            '<td><svg viewBox="0 0 300 12" preserveAspectRatio="none" aria-hidden="true">'
-            || '<rect width="%s" height="12" fill="#0072b2"/><rect x="%1$s" width="%s" height="12" fill="url(#failed)"/>'
-            || '<rect x="%s" width="%s" height="12" fill="url(#denied)"/></svg></td>',
-            round(one * (total - failed - denied), 1), round(one * failed, 1),
-            round(one * (total - denied), 1), round(one * denied, 1))), '' ORDER BY n))
+            '<td><svg viewBox="0 0 300 12" preserveAspectRatio="none" aria-hidden="true">%s%s%s</svg></td>',
+            @extschema@.audit_chart_rect('success', 0, 0, round(one * (total - failed - denied), 1), 12),
+            @extschema@.audit_chart_rect('failed', round(one * (total - failed - denied), 1), 0, round(one * failed, 1), 12),
+            @extschema@.audit_chart_rect('denied', round(one * (total - denied), 1), 0, round(one * denied, 1), 12))), '' ORDER BY n))
     FROM (SELECT user_id, total, failed, denied, n, 300.0 / nullif(max(total) OVER (), 0) AS one
           FROM jsonb_array_elements(report->'by_user') WITH ORDINALITY AS u (e, n),
                jsonb_to_record(e) AS r (user_id text, total numeric, failed numeric, denied numeric)) AS users
@@ -695,7 +707,8 @@ tr { break-inside: avoid; }
 figure { margin: 1.1rem 0 0; break-inside: avoid; }
 figcaption { font-weight: bold; margin-bottom: .3rem; }
 figure svg { width: 100%; height: auto; display: block; }
-.patterns { position: absolute; width: 0; height: 0; }
+.stripes { stroke: #fff; stroke-opacity: .55; stroke-width: 2; }
+.dots { stroke: #000; stroke-width: 3; stroke-linecap: round; }
 svg text { font-size: 11px; fill: #1a1a1a; }
 svg .axis { font-size: 10px; fill: #555; }
 svg .grid { stroke: #ddd; }
@@ -850,7 +863,6 @@ AS $$
         format(E'<title>Compliance report of %s, %s</title>\n<style>%s%s</style>\n</head>\n<body>\n',
             @extschema@.audit_html(report#>>'{report,database}'), @extschema@.audit_report_period(report),
             @extschema@.audit_html_style(), @extschema@.audit_html_page(report)),
-        @extschema@.audit_chart_patterns(),
         format(E'<h1>Compliance report</h1>\n<p class="subject"><bdi>%s</bdi>, %s</p>\n',
             @extschema@.audit_html(report#>>'{report,database}'), @extschema@.audit_report_period(report)),
         @extschema@.audit_html_alert(report),

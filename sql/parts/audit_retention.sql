@@ -986,6 +986,10 @@ DECLARE
 BEGIN
     PERFORM @extschema@.audit_check_isolation('maintain_audit_log()');
 
+    -- First, because it may take long, and nobody waits for it but who erases.
+    steps := steps || @extschema@.audit_try(
+        'note', NULL, format('SELECT @extschema@.audit_note_actors(%L)', log), 5);
+
     steps := steps || @extschema@.audit_try('unit', NULL, format(
         'UPDATE %1$s SET partition_unit = %2$L WHERE partition_unit <> %2$L',
         @extschema@.audit_table_name(log, 'fraiseql_audit_settings'),
@@ -996,7 +1000,7 @@ BEGIN
             format('SELECT @extschema@.audit_ensure_partition(%L)', at));
     END LOOP;
 
-    -- Before anything else is locked, as who erases does it: or one would wait
+    -- Before any partition is locked, as who erases does it: or one would wait
     -- for the other.  If that takes long, the rest is left for the next time.
     steps := steps || @extschema@.audit_try(
         'hold', NULL, format('SELECT @extschema@.audit_lock_holds(%L)', log), 5);
@@ -1023,9 +1027,6 @@ BEGIN
         steps := steps || @extschema@.audit_try('drop', part.name,
             format('SELECT @extschema@.audit_do_audit_drop_partition(%L)', part.range_from));
     END LOOP;
-
-    steps := steps || @extschema@.audit_try(
-        'note', NULL, format('SELECT @extschema@.audit_note_actors(%L)', log));
 
     steps := steps || @extschema@.audit_try(
         'index', NULL, 'SELECT @extschema@.audit_do_index_audit_partitions()');

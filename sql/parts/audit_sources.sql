@@ -50,18 +50,19 @@ SET search_path = pg_catalog, pg_temp
 ROWS 1
 AS $$
 DECLARE
-    adopted text[];
+    sources regclass[];
+    denied text[];
 BEGIN
-    SELECT array_agg(t::text) INTO adopted
-    FROM @extschema@.audit_sources(log) s, @extschema@.audit_source_table(s) t
-    WHERE NOT has_any_column_privilege(t, 'SELECT');
-    IF adopted IS NOT NULL THEN
+    SELECT array_agg(s), array_agg(t::text) FILTER (WHERE NOT has_any_column_privilege(t, 'SELECT'))
+    INTO sources, denied
+    FROM @extschema@.audit_sources(log) s, @extschema@.audit_source_table(s) t;
+    IF denied IS NOT NULL THEN
         RAISE insufficient_privilege USING
-            MESSAGE = format('permission denied for table %s, which is read besides the audit log', adopted[1]),
+            MESSAGE = format('permission denied for table %s, which is read besides the audit log', denied[1]),
             HINT = format('Have it granted with: GRANT SELECT ON %s TO %I; or no longer read by forget_audit_source().',
-                          array_to_string(adopted, ', '), current_user);
+                          array_to_string(denied, ', '), current_user);
     END IF;
-    RETURN QUERY SELECT @extschema@.audit_sources(log);
+    RETURN QUERY SELECT unnest(sources);
 END
 $$;
 COMMENT ON FUNCTION audit_readable_sources(regclass) IS

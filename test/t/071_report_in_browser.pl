@@ -81,6 +81,7 @@ foreach ([ 'the example', $example ], [ 'long names', $long ])
 	my @outside = grep { $_ < 39 || $_ > 595.3 - 39 } @words;
 	cmp_ok(scalar @words, '>', 200, "$name: words on paper");
 	is_deeply(\@outside, [], "$name: none beyond the margins");
+	unlike(slurp_file("$folder/page.pdf"), qr{/Subtype ?/Image}, "$name: drawn, and not of pixels");
 }
 
 $node->stop;

@@ -170,7 +170,7 @@ found_by_both("$minimum; UPDATE fraiseql_audit.fraiseql_audit_settings SET minim
 	'the minimum of the retention was changed before this entry', 'a minimum is taken away by hand, and then less kept');
 found_by_both("$_; UPDATE fraiseql_audit.fraiseql_audit_settings SET minimum = NULL, retention = '28 days'; $maintain",
 	'a partition was removed that the minimum of the retention keeps', "a minimum is taken away by hand: $_")
-  foreach ($minimum, "SET intervalstyle = 'iso_8601'; $minimum", $minimum =~ s/30 days/1 mon/r, $minimum =~ s/30 days/30 days 24:00:00.5/r);
+  foreach ($minimum, "SET intervalstyle = 'iso_8601'; $minimum", $minimum =~ s/30 days/2 mons/r, $minimum =~ s/30 days/30 days 24:00:00.5/r);
 
 # erasures
 my $row = query("SELECT id FROM $log WHERE user_id = 'user3' AND created_at >= " . from(24) . ' ORDER BY id LIMIT 1');
