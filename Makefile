@@ -78,7 +78,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics spans audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics trace spans audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -122,6 +122,7 @@ REGRESS = \
 	statements \
 	times \
 	trace_carriers \
+	trace_context \
 	utility \
 	views
 

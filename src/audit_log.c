@@ -455,8 +455,8 @@ default_trace(Operation *operation)
 
 	if (!fobs_trace_now(&trace, tracestate))
 		return;
-	fobs_trace_format_id(trace.trace_id, sizeof(trace.trace_id), trace_id);
-	fobs_trace_format_id(trace.parent_id, sizeof(trace.parent_id), span_id);
+	fobs_trace_format_id(trace.trace_id, FOBS_TRACE_ID_BYTES, trace_id);
+	fobs_trace_format_id(trace.parent_id, FOBS_SPAN_ID_BYTES, span_id);
 	default_text(operation, ARG_TRACE_ID, trace_id);
 	default_text(operation, ARG_SPAN_ID, span_id);
 }

@@ -796,8 +796,8 @@ add_trace(FobsPayload *payload, const FobsTrace *trace)
 	char		trace_id[FOBS_TRACE_ID_SIZE];
 	char		span_id[FOBS_SPAN_ID_SIZE];
 
-	fobs_trace_format_id(trace->trace_id, sizeof(trace->trace_id), trace_id);
-	fobs_trace_format_id(trace->parent_id, sizeof(trace->parent_id), span_id);
+	fobs_trace_format_id(trace->trace_id, FOBS_TRACE_ID_BYTES, trace_id);
+	fobs_trace_format_id(trace->parent_id, FOBS_SPAN_ID_BYTES, span_id);
 	add_text(payload, ARG_TRACE_ID, trace_id);
 	add_text(payload, ARG_SPAN_ID, span_id);
 }

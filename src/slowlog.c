@@ -306,9 +306,9 @@ put_trace(Datum *values, bool *nulls, int column, const FobsTrace *trace)
 
 	if (fobs_trace_is_set(trace))
 	{
-		fobs_trace_format_id(trace->trace_id, sizeof(trace->trace_id),
+		fobs_trace_format_id(trace->trace_id, FOBS_TRACE_ID_BYTES,
 							 trace_id);
-		fobs_trace_format_id(trace->parent_id, sizeof(trace->parent_id),
+		fobs_trace_format_id(trace->parent_id, FOBS_SPAN_ID_BYTES,
 							 span_id);
 	}
 	put_label(values, nulls, column, trace_id);

@@ -79,6 +79,12 @@ hex_digit(char c)
 	return -1;
 }
 
+static inline char
+lower(char c)
+{
+	return c >= 'A' && c <= 'F' ? (char) (c - 'A' + 'a') : c;
+}
+
 /* Reads so many bytes, two digits each; false if there is anything else. */
 static bool
 read_hex(const char *text, uint8_t *bytes, int size)
@@ -148,6 +154,47 @@ fobs_traceparent_parse(const char *text, size_t len, FobsTrace *trace)
 	parsed.flags &= FOBS_TRACE_SAMPLED | FOBS_TRACE_RANDOM;
 	*trace = parsed;
 	return true;
+}
+
+/* Is the text a trace id as it stands in a traceparent? */
+bool
+fobs_trace_id_is_plain(const char *text)
+{
+	uint8_t		trace_id[FOBS_TRACE_ID_BYTES];
+
+	return strlen(text) == TRACE_ID_CHARS &&
+		read_hex(text, trace_id, sizeof(trace_id)) &&
+		!is_zero(trace_id, sizeof(trace_id));
+}
+
+/*
+ * Reads a trace id as others write them: also in capitals, as a UUID, or with
+ * 16 digits, which are the last of ours.  False if it is none of these.
+ */
+bool
+fobs_trace_id_parse(const char *text, uint8_t *trace_id)
+{
+	size_t		len = strlen(text);
+	bool		is_uuid = len == TRACE_ID_CHARS + 4;
+	char		digits[TRACE_ID_CHARS];
+	int			n = 0;
+
+	if (len == TRACE_ID_CHARS / 2)
+	{
+		memset(digits, '0', TRACE_ID_CHARS / 2);
+		n = TRACE_ID_CHARS / 2;
+	}
+	else if (len != TRACE_ID_CHARS && !is_uuid)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		if (!is_uuid || (i != 8 && i != 13 && i != 18 && i != 23))
+			digits[n++] = lower(text[i]);
+		else if (text[i] != '-')
+			return false;
+	}
+	return read_hex(digits, trace_id, TRACE_ID_CHARS / 2) &&
+		!is_zero(trace_id, TRACE_ID_CHARS / 2);
 }
 
 /* Writes an identifier of so many bytes, two digits each, and a zero. */
@@ -403,4 +450,69 @@ fobs_tracestate_put(char *state, const char *key, const char *value)
 	if (list.n > 0)
 		state[len++] = ',';
 	write_members(&list, state + len);
+}
+
+/*
+ * Percent-encodes text in UTF-8 so that it is a valid value, in
+ * FOBS_TRACESTATE_VALUE_SIZE bytes.  What has no room is cut, at the boundary
+ * of a character.
+ */
+void
+fobs_tracestate_encode(const char *text, char *value)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const char *value_end = value + FOBS_TRACESTATE_VALUE_SIZE - 1;
+	char	   *character = value;
+
+	for (; *text != '\0'; text++)
+	{
+		uint8_t		byte = (uint8_t) *text;
+		bool		is_plain = is_value_char(*text) && *text != ' ' &&
+		*text != '%';
+
+		if ((byte & 0xc0) != 0x80)
+			character = value;
+		if (value_end - value < (is_plain ? 1 : 3))
+		{
+			value = character;
+			break;
+		}
+		if (is_plain)
+			*value++ = *text;
+		else
+		{
+			*value++ = '%';
+			*value++ = digits[byte >> 4];
+			*value++ = digits[byte & 0x0f];
+		}
+	}
+	*value = '\0';
+}
+
+/*
+ * The way back, into the same room, as far as the text is printable ASCII:
+ * what is not stays encoded, and may go where only such text may.
+ */
+void
+fobs_tracestate_decode(const char *value, char *text)
+{
+	while (*value != '\0')
+	{
+		int			high = -1;
+		int			low = -1;
+
+		if (value[0] == '%' && value[1] != '\0')
+		{
+			high = hex_digit(lower(value[1]));
+			low = hex_digit(lower(value[2]));
+		}
+		if (high >= 2 && high <= 7 && low >= 0 && high * 16 + low != 0x7f)
+		{
+			*text++ = (char) (high * 16 + low);
+			value += 3;
+		}
+		else
+			*text++ = *value++;
+	}
+	*text = '\0';
 }

@@ -123,7 +123,8 @@ $$;
 COMMENT ON FUNCTION grant_audit_reader(name) IS
 'Lets a role read the audit log, as far as its row security allows';
 
--- Whatever the extension has is for those alone whom it was granted to.
+-- Whatever the extension has is for those alone whom it was granted to, but
+-- for what reads and sets one's own context.
 DO $$
 DECLARE
     function regprocedure;
@@ -137,3 +138,6 @@ BEGIN
     END LOOP;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION
+    extract_trace_context(jsonb), set_trace_context(jsonb), inject_trace_context() TO PUBLIC;

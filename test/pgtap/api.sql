@@ -286,6 +286,13 @@ INSERT INTO audit_api VALUES
     ('verify_audit_log', '"from" timestamptz = NULL, until timestamptz = NULL, anchor text = NULL', 'TABLE(severity text, kind text, seal_no bigint, partition text, row_id bigint, at timestamp with time zone, message text)'),
     ('volume_spikes', 'since timestamptz = (now() - ''1 day''::interval), until timestamptz = now(), factor float8 = 5, min_operations integer = 100, lookback_days integer = 14, min_days integer = 5, "limit" integer = 100', 'TABLE(user_id text, n bigint, usual_per_day double precision, reason text)');
 
+-- Request tracing, for everybody who may use the schema
+CREATE TEMP TABLE trace_api (name text, args text, result text);
+INSERT INTO trace_api VALUES
+    ('extract_trace_context', 'headers jsonb, OUT trace_id text, OUT span_id text, OUT parent_span_id text, OUT sampled boolean, OUT tracestate text, OUT source text', 'record'),
+    ('inject_trace_context', '', 'jsonb'),
+    ('set_trace_context', 'headers jsonb', 'text');
+
 -- As above: short names of types, and defaults without their types
 CREATE FUNCTION pg_temp.arguments_of(name text) RETURNS text LANGUAGE sql AS $$
     SELECT regexp_replace(regexp_replace(
@@ -299,7 +306,13 @@ CREATE FUNCTION pg_temp.arguments_of(name text) RETURNS text LANGUAGE sql AS $$
 $$;
 SELECT functions_are('fraiseql_obs', (SELECT array_agg(name::name)
                                       FROM (SELECT name FROM api
+                                            UNION ALL SELECT name FROM trace_api
                                             UNION ALL SELECT name FROM audit_api) AS n));
+SELECT is(pg_temp.arguments_of(name), args, 'arguments of ' || name || '()')
+FROM trace_api;
+SELECT is(pg_get_function_result(oid), result, 'result of ' || name || '()')
+FROM trace_api JOIN pg_proc ON proname = name
+WHERE pronamespace = 'fraiseql_obs'::regnamespace;
 SELECT is(pg_temp.arguments_of(name), args, 'arguments of ' || name || '()')
 FROM audit_api WHERE args IS NOT NULL;
 SELECT is(pg_get_function_result(oid), result, 'result of ' || name || '()')
@@ -397,8 +410,13 @@ CREATE ROLE regress_fraiseql_public;
 SELECT is_empty(
     $$SELECT p.oid::regprocedure FROM pg_proc AS p,
              aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-      WHERE pronamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0$$,
-    'PUBLIC may execute nothing');
+      WHERE pronamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0
+        AND proname NOT IN (SELECT name FROM trace_api)$$,
+    'PUBLIC may execute nothing but what is about its own trace');
+SELECT is(has_function_privilege('regress_fraiseql_public', p.oid, 'EXECUTE'), true,
+          'PUBLIC may execute ' || proname || '()')
+FROM trace_api JOIN pg_proc AS p ON proname = name
+WHERE pronamespace = 'fraiseql_obs'::regnamespace;
 SELECT is_empty(
     $$SELECT c.oid::regclass FROM pg_class AS c, aclexplode(c.relacl) AS a
       WHERE relnamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0$$,

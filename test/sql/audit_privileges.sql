@@ -21,7 +21,8 @@ WHERE relname = 'fraiseql_audit_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY
 -- PUBLIC
 SELECT p.oid::regprocedure AS public_may
 FROM pg_proc p, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
-WHERE pronamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0;
+WHERE pronamespace = 'fraiseql_obs'::regnamespace AND a.grantee = 0
+  AND proname !~ '_trace_context$';
 SELECT c.oid::regclass AS public_may
 FROM pg_class c, aclexplode(relacl) a
 WHERE relnamespace IN ('fraiseql_obs'::regnamespace, 'fraiseql_audit'::regnamespace)
