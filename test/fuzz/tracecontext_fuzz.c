@@ -151,9 +151,21 @@ check_changed_traceparent(const char *data, size_t len)
 	check_traceparent(text, text_len);
 }
 
+static bool
+has_key(const char **keys, const size_t *key_lens, int n, const char *key,
+		size_t key_len)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (key_lens[i] == key_len && memcmp(keys[i], key, key_len) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Section 3.3.1, with the keys of level 2: how many members, -1 if invalid,
- * and how many of them have more than 128 characters
+ * Section 3.3.1, with the keys of level 2: how many members with different
+ * keys, -1 if invalid, and how many of them have more than 128 characters
  */
 static int
 count_members(const char *data, size_t len, int *n_long)
@@ -161,6 +173,7 @@ count_members(const char *data, size_t len, int *n_long)
 	static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 	const char *keys[FOBS_TRACESTATE_MEMBERS + 1];
 	size_t		key_lens[FOBS_TRACESTATE_MEMBERS + 1];
+	int			seen = 0;
 	int			n = 0;
 
 	*n_long = 0;
@@ -180,7 +193,7 @@ count_members(const char *data, size_t len, int *n_long)
 			continue;
 
 		equals = memchr(member, '=', member_len);
-		if (equals == NULL || n == FOBS_TRACESTATE_MEMBERS)
+		if (equals == NULL || seen++ == FOBS_TRACESTATE_MEMBERS)
 			return -1;
 		key_len = equals - member;
 		if (key_len < 1 || key_len > 256 || !is_one_of(member[0], lower))
@@ -197,11 +210,8 @@ count_members(const char *data, size_t len, int *n_long)
 			if (*c < ' ' || *c > '~' || *c == '=')
 				return -1;
 		}
-		for (int k = 0; k < n; k++)
-		{
-			if (key_lens[k] == key_len && memcmp(keys[k], member, key_len) == 0)
-				return -1;
-		}
+		if (has_key(keys, key_lens, n, member, key_len))
+			continue;
 		*n_long += member_len > 128;
 		keys[n] = member;
 		key_lens[n++] = key_len;
