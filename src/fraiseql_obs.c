@@ -35,6 +35,7 @@
 #include "operations.h"
 #include "queries.h"
 #include "slowlog.h"
+#include "spans.h"
 
 PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs",.version = FRAISEQL_OBS_VERSION);
 
@@ -56,6 +57,7 @@ shmem_request(void)
 	fobs_app_series_shmem_request();
 	fobs_errors_shmem_request();
 	fobs_slowlog_shmem_request();
+	fobs_spans_shmem_request();
 	fobs_context_shmem_request();
 	fobs_metrics_shmem_request();
 	fobs_audit_databases_shmem_request();
@@ -78,6 +80,7 @@ shmem_startup(void)
 	fobs_app_series_shmem_startup();
 	fobs_errors_shmem_startup();
 	fobs_slowlog_shmem_startup();
+	fobs_spans_shmem_startup();
 	fobs_context_shmem_startup();
 	fobs_metrics_shmem_startup();
 	fobs_audit_databases_shmem_startup();

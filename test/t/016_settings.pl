@@ -50,6 +50,7 @@ foreach my $bad (
 	[ 'max_queries', 1, '1000' ],
 	[ 'max_operations', 1, '500' ],
 	[ 'max_app_series', 9, '2000' ],
+	[ 'max_spans', 1, '4096' ],
 	[ 'slow_query_threshold', 0, '100ms' ],
 	[ 'track', 'some', 'top' ])
 {

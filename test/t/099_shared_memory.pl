@@ -17,7 +17,7 @@ plan skip_all => 'no README.md' unless -f $readme;
 my ($formula) = slurp_file($readme) =~ /^    ([\d,]+ \+ [^\n]* S) +bytes$/m
   or die 'no formula in the README';
 $formula =~ s/,//g;
-$formula =~ s/(\d) ([ABQOS])/$1 * $2/g;
+$formula =~ s/(\d) ([ABQOST])/$1 * $2/g;
 $formula =~ s/([QO])\xe2\x80\xb2/(($1 + 31) \/ 32 * 32)/g;
 
 sub is_as_stated
@@ -34,6 +34,7 @@ sub is_as_stated
 				current_setting('fraiseql_obs.max_queries')::bigint AS Q,
 				current_setting('fraiseql_obs.max_operations')::bigint AS O,
 				current_setting('fraiseql_obs.max_app_series')::bigint AS A,
+				current_setting('fraiseql_obs.max_spans')::bigint AS T,
 				current_setting('fraiseql_obs.audit_ring_slots')::bigint AS S) AS s)), $name);
 	return;
 }
@@ -48,6 +49,7 @@ max_worker_processes = 11
 fraiseql_obs.max_queries = 1234
 fraiseql_obs.max_operations = 77
 fraiseql_obs.max_app_series = 321
+fraiseql_obs.max_spans = 55
 fraiseql_obs.audit_ring_slots = 99));
 $node->restart;
 is_as_stated($node, 'with others');
