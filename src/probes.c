@@ -228,6 +228,7 @@ fraiseql_obs_health(PG_FUNCTION_ARGS)
 Datum
 fraiseql_obs_liveness(PG_FUNCTION_ARGS)
 {
+	fobs_counters_require();
 	PG_RETURN_DATUM(answer(FOBS_PROBE_LIVENESS, NULL));
 }
 
@@ -255,6 +256,8 @@ fraiseql_obs_health_verdict(PG_FUNCTION_ARGS)
 	JsonbValue	key;
 	JsonbValue	value;
 
+	/* without, there are no settings to judge by */
+	fobs_counters_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	checks = PG_GETARG_JSONB_P(0);
