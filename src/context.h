@@ -60,10 +60,8 @@ extern void fobs_context_sources_assign(FobsSource source, const char *names);
 #pragma GCC visibility push(hidden)
 
 /* The context last made; see fobs_context_capture() */
-#pragma GCC visibility push(hidden)
 extern FobsContext *fobs_context_latest;
 extern bool fobs_context_stale;
-#pragma GCC visibility pop
 
 #pragma GCC visibility pop
 
