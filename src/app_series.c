@@ -516,12 +516,11 @@ sweep(void)
 	}
 }
 
-/* May there be room for a family?  Caller holds the lock. */
+/* Is there room for a family?  Caller holds the lock. */
 static bool
-may_add_family(const FobsAppFamily *family)
+has_room_for(const FobsAppFamily *family)
 {
-	return family->own || shared->nnames < FOBS_MAX_APP_NAMES ||
-		is_sweep_due();
+	return family->own || shared->nnames < FOBS_MAX_APP_NAMES;
 }
 
 /*
@@ -544,7 +543,7 @@ set_other_labels(AppFamily *entry, const FobsAppLabels *labels)
 	entry->other_size = at - entry->other_labels;
 }
 
-/* Adds a family, if there is room; caller holds the lock exclusively. */
+/* Adds a family, as there is room; caller holds the lock exclusively. */
 static int
 add_family(const FobsAppFamily *family, const FobsAppLabels *labels,
 		   uint32 hash)
@@ -552,13 +551,6 @@ add_family(const FobsAppFamily *family, const FobsAppLabels *labels,
 	AppFamily  *entry;
 	int			n = 0;
 
-	if (!family->own && shared->nnames == FOBS_MAX_APP_NAMES)
-	{
-		if (is_sweep_due())
-			sweep();
-		if (shared->nnames == FOBS_MAX_APP_NAMES)
-			return NONE;
-	}
 	while (shared->families[n].base_len > 0)
 		n++;
 	Assert(n < MAX_FAMILIES);
@@ -585,19 +577,13 @@ add_family(const FobsAppFamily *family, const FobsAppLabels *labels,
 	return n;
 }
 
-/* Adds a series, if there is room; caller holds the lock exclusively. */
+/* Adds a series, as there is room; caller holds the lock exclusively. */
 static AppSeries *
 add_series(int family, const FobsAppLabels *labels, uint32 hash)
 {
+	int			n = shared->free_list;
 	AppSeries  *series;
 	int32	   *bucket;
-	int			n;
-
-	if (shared->free_list == NONE && is_sweep_due())
-		sweep();
-	n = shared->free_list;
-	if (n == NONE)
-		return NULL;
 
 	series = nth_series(n);
 	shared->free_list = series->next;
@@ -640,12 +626,10 @@ record_locked(const FobsAppFamily *family, const FobsAppLabels *labels,
 	AppSeries  *series;
 	uint32		hash;
 
-	if (n == NONE && may_add_family(family))
-	{
-		if (!exclusive)
-			return NEEDS_ROOM;
+	if (n == NONE && !exclusive && (has_room_for(family) || is_sweep_due()))
+		return NEEDS_ROOM;
+	if (n == NONE && exclusive && has_room_for(family))
 		n = add_family(family, labels, name_hash);
-	}
 	if (n == NONE)
 	{
 		pg_atomic_fetch_add_u64(&shared->overflow_names, 1);
@@ -671,12 +655,11 @@ record_locked(const FobsAppFamily *family, const FobsAppLabels *labels,
 						hash_bytes((const unsigned char *) labels->text,
 								   labels->size));
 	series = find_series(n, labels, hash);
-	if (series == NULL && (shared->free_list != NONE || is_sweep_due()))
-	{
-		if (!exclusive)
-			return NEEDS_ROOM;
+	if (series == NULL && !exclusive &&
+		(shared->free_list != NONE || is_sweep_due()))
+		return NEEDS_ROOM;
+	if (series == NULL && exclusive && shared->free_list != NONE)
 		series = add_series(n, labels, hash);
-	}
 	if (series == NULL)
 	{
 		apply_to_other(entry, observation);
@@ -709,6 +692,11 @@ fobs_app_record(const FobsAppFamily *family,
 	{
 		LWLockRelease(shared->lock);
 		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+
+		/* before anything is looked up, as it may go */
+		if ((shared->free_list == NONE || !has_room_for(family)) &&
+			is_sweep_due())
+			sweep();
 		result = record_locked(family, labels, ref, observation, true, &kind);
 	}
 	LWLockRelease(shared->lock);

@@ -85,5 +85,14 @@ sleep 3;
 $session->query_safe(q(SELECT fraiseql_obs.counter_add('app_c_total')));
 $session->query_safe(q(SELECT fraiseql_obs.counter_add('app_g1_total')));
 is(metric($node, 'app_g1_total'), '1', 'another type under the same name');
+
+# A name of which all gauges have expired, and that is set anew just when it
+# would be given up for lack of room.
+$node->safe_psql('postgres', "SELECT fraiseql_obs.reset_metrics('app')");
+$session->query_safe(q(SELECT fraiseql_obs.gauge_set('app_same', n, jsonb_build_object('n', n)) FROM generate_series(1, 10) n));
+sleep 3;
+$session->query_safe(q(SELECT fraiseql_obs.gauge_set('app_same', 11, '{"n": 11}')));
+is(metric($node, 'app_same{n="11"}'), '11', 'it goes on under its name');
+is(metric($node, 'fraiseql_obs_series{family="app_names"}'), '1', 'which is in use');
 $session->quit;
 done_testing();
