@@ -27,8 +27,8 @@ my @calls = split /\n/, $node->safe_psql(
 	FROM pg_proc AS p
 	WHERE pronamespace = 'fraiseql_obs'::regnamespace
 		AND pronargs = pronargdefaults AND prokind = 'f'
-		-- the audit log works without, and so do headers
-		AND proname || prosrc !~ 'audit|trace_context'
+		-- the audit log works without, and so do headers and logs of errors
+		AND proname || prosrc !~ 'audit|trace_context|error_logs'
 	UNION ALL
 	SELECT 'SELECT * FROM ' || c.oid::regclass
 	FROM pg_class AS c
