@@ -67,13 +67,15 @@ PG_CPPFLAGS += -fvisibility=hidden \
 # was built with it has its SHA-256, which is several times as fast if it is not
 # looked up for each hash.
 ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
-MODULES = src/fraiseql_obs_sign
+MODULES += src/fraiseql_obs_sign
 PG_CPPFLAGS += -DHAVE_LIBCRYPTO
 override SHLIB_LINK += $(shell pkg-config --libs libcrypto)
 src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
 else
 $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))
 endif
+
+EXTRA_CLEAN = src/secret_file.o
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics health audit_log audit_write audit_ring audit_capture audit_sources \
@@ -144,6 +146,11 @@ include $(PGXS)
 
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
+
+# PGXS makes such a module of one object alone.
+src/fraiseql_obs_sign.so: src/secret_file.o
+$(addsuffix $(DLSUFFIX), $(MODULES)): %$(DLSUFFIX): %.o
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # PGXS does not track header dependencies.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
