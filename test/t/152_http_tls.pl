@@ -84,7 +84,7 @@ my @kept = ('openssl', 's_client', '-connect', "127.0.0.1:$port", '-quiet', '-ig
 my ($in, $kept_out, $kept_err) = ('', '', '');
 my $kept = IPC::Run::start(\@kept, '<', \$in, '>', \$kept_out, '2>', \$kept_err, timeout(60));
 $in = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-$kept->pump until $kept_out =~ /200 OK.*OK\n/s;
+$kept->pump until $kept_out =~ /200 OK.*alive/s;
 $node->append_conf('postgresql.conf', 'work_mem = 5MB');
 $node->reload;
 $node->poll_query_until('postgres', q(SELECT current_setting('work_mem') = '5MB'));
