@@ -21,6 +21,7 @@
 #include "audit_guard.h"
 #include "audit_worker.h"
 #include "audit_ring.h"
+#include "canary.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -60,6 +61,7 @@ shmem_request(void)
 	fobs_audit_ring_shmem_request();
 	fobs_health_shmem_request();
 	fobs_endpoint_shmem_request();
+	fobs_canary_shmem_request();
 }
 
 static void
@@ -81,6 +83,7 @@ shmem_startup(void)
 	fobs_audit_ring_shmem_startup();
 	fobs_health_shmem_startup();
 	fobs_endpoint_shmem_startup();
+	fobs_canary_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -102,4 +105,5 @@ _PG_init(void)
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
 	fobs_endpoint_register();
+	fobs_canary_register();
 }

@@ -48,6 +48,7 @@
 #include "metrics.h"
 #include "operations.h"
 #include "queries.h"
+#include "server.h"
 #include "slowlog.h"
 
 typedef struct MetricsShared
@@ -186,7 +187,7 @@ void
 fobs_metrics_shmem_request(void)
 {
 	RequestAddinShmemSpace(sizeof(MetricsShared));
-	fobs_collector_shmem_request();
+	fobs_server_databases_shmem_request();
 }
 
 /* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
@@ -195,7 +196,7 @@ fobs_metrics_shmem_startup(void)
 {
 	bool		found;
 
-	fobs_collector_shmem_startup();
+	fobs_server_databases_shmem_startup();
 	shared = ShmemInitStruct("fraiseql_obs_metrics", sizeof(MetricsShared),
 							 &found);
 	if (found)
