@@ -22,7 +22,6 @@
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "access/xlogrecovery.h"
 #include "utils/timestamp.h"
 
 #include "collector.h"
@@ -68,7 +67,7 @@ look_at_server(void)
 
 	server->now = GetCurrentTimestamp();
 	server->in_recovery = RecoveryInProgress();
-	server->has_horizons = !server->in_recovery || HotStandbyActive();
+	fobs_horizons_read(&server->horizons);
 	server->ndatabases = fobs_counters_databases(server->names, server->oids);
 	return server;
 }

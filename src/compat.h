@@ -214,6 +214,11 @@ extern int no_such_variable
 #define number_of_settings() 0
 #endif
 
+/* 17 lets a resource owner have a set of what is waited for */
+#if PG_VERSION_NUM < 170000
+#define CreateWaitEventSet(owner, n) CreateWaitEventSet(TopMemoryContext, n)
+#endif
+
 /* 18 lets a module name itself */
 #ifndef PG_MODULE_MAGIC_EXT
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
+#include "endpoint.h"
 #include "errors.h"
 #include "guc.h"
 #include "health_facts.h"
@@ -63,6 +64,7 @@ shmem_request(void)
 	fobs_audit_databases_shmem_request();
 	fobs_audit_ring_shmem_request();
 	fobs_health_shmem_request();
+	fobs_endpoint_shmem_request();
 	fobs_canary_shmem_request();
 }
 
@@ -86,6 +88,7 @@ shmem_startup(void)
 	fobs_audit_databases_shmem_startup();
 	fobs_audit_ring_shmem_startup();
 	fobs_health_shmem_startup();
+	fobs_endpoint_shmem_startup();
 	fobs_canary_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -107,5 +110,6 @@ _PG_init(void)
 	fobs_hooks_install();
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
+	fobs_endpoint_register();
 	fobs_canary_register();
 }

@@ -29,6 +29,7 @@
 #include "caches.h"
 #include "canary.h"
 #include "context.h"
+#include "endpoint.h"
 #include "guc.h"
 #include "health_facts.h"
 
@@ -450,6 +451,42 @@ define_context(const char *name, const char *description, char **storage)
 							   PGC_USERSET, 0, NULL, assign_context, NULL);
 }
 
+/* Those of the HTTP endpoint; its worker reads them anew at SIGHUP. */
+static void
+define_endpoint(void)
+{
+	FobsEndpointSettings *settings = &fobs_endpoint_settings;
+
+	DefineCustomIntVariable("fraiseql_obs.http_port",
+							"Sets the port of the HTTP endpoint.",
+							"0 turns the endpoint off.",
+							&settings->port, 0, 0, 65535,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_listen_addresses",
+							   "Lists where the HTTP endpoint listens: addresses, host names and absolute paths of Unix-domain sockets.",
+							   NULL,
+							   &settings->listen_addresses, "127.0.0.1",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_token_file",
+							   "Sets the file with the tokens that the HTTP endpoint asks for.",
+							   NULL,
+							   &settings->token_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_tls_cert_file",
+							   "Sets the file with the certificate of the HTTP endpoint.",
+							   "Without one, it does not speak TLS.",
+							   &settings->tls_cert_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_tls_key_file",
+							   "Sets the file with the private key of the HTTP endpoint.",
+							   NULL,
+							   &settings->tls_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+}
+
 /*
  * Defines all settings.  Only in the postmaster (or a process that it started
  * by exec), because some of them size shared memory.
@@ -568,6 +605,7 @@ fobs_guc_init(void)
 							   NULL, NULL, NULL);
 	define_health_check_timeout();
 	define_health_limits();
+	define_endpoint();
 	define_canary();
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",

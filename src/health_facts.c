@@ -35,8 +35,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "access/multixact.h"
-#include "access/transam.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
@@ -48,9 +46,7 @@
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
 #include "storage/fd.h"
-#include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/float.h"
@@ -64,6 +60,7 @@
 #include "counters.h"
 #include "health_facts.h"
 #include "server_backends.h"
+#include "server_horizons.h"
 
 typedef struct HealthShared
 {
@@ -391,43 +388,16 @@ read_canary(FobsHealthFacts *facts)
 	facts->values[FOBS_FACT_CANARY_AGE] = seconds_since(at, facts->at);
 }
 
-/* How long ago a transaction identifier was the next one */
-static double
-xid_age(TransactionId xid, TransactionId next)
-{
-	if (!TransactionIdIsNormal(xid) || !TransactionIdIsNormal(next))
-		return get_float8_nan();
-	return Max((int32) (next - xid), 0);
-}
-
 static void
 read_xid_age(FobsHealthFacts *facts)
 {
-	double	   *values = facts->values;
-	TransactionId next;
-	TransactionId oldest;
-	TransactionId stop;
-	MultiXactId oldest_multi;
-	MultiXactId next_multi;
+	FobsHorizons horizons;
 
-	LWLockAcquire(XidGenLock, LW_SHARED);
-	next = XidFromFullTransactionId(TransamVariables->nextXid);
-	oldest = TransamVariables->oldestXid;
-	stop = TransamVariables->xidStopLimit;
-	LWLockRelease(XidGenLock);
-	ReadMultiXactIdRange(&oldest_multi, &next_multi);
-
-	values[FOBS_FACT_OLDEST_UNFROZEN] = xid_age(oldest, next);
-	if (MultiXactIdIsValid(oldest_multi))
-		values[FOBS_FACT_OLDEST_MULTIXACT] =
-			Max((int32) (next_multi - oldest_multi), 0);
-	if (!RecoveryInProgress() && TransactionIdIsNormal(stop))
-		values[FOBS_FACT_XIDS_LEFT] = (int32) (stop - next);
-
-	/* before that, no horizon is kept */
-	if (!RecoveryInProgress() || HotStandbyActive())
-		values[FOBS_FACT_OLDEST_XMIN] =
-			xid_age(GetOldestNonRemovableTransactionId(NULL), next);
+	fobs_horizons_read(&horizons);
+	facts->values[FOBS_FACT_OLDEST_UNFROZEN] = horizons.oldest_unfrozen;
+	facts->values[FOBS_FACT_OLDEST_XMIN] = horizons.oldest_xmin;
+	facts->values[FOBS_FACT_OLDEST_MULTIXACT] = horizons.oldest_multixact;
+	facts->values[FOBS_FACT_XIDS_LEFT] = horizons.left;
 }
 
 /*

@@ -5,9 +5,9 @@
  *
  * The families about statements and about ourselves stand here, those about
  * the server in collector.c, those about audit logs in audit_metrics.c, those
- * that the application feeds in http_requests.c, caches.c and pools.c;
- * together they are the catalogue.  Names are API.  The application's own
- * names follow last (app_metrics.c).
+ * that the application feeds in http_requests.c, caches.c and pools.c, those
+ * about the HTTP endpoint in endpoint.c; together they are the catalogue.
+ * Names are API.  The application's own names follow last (app_metrics.c).
  * Every export and metrics() goes through fobs_metrics_write(), so a sample
  * that stands in one stands in all.
  *
@@ -46,6 +46,7 @@
 #include "context.h"
 #include "compat.h"
 #include "counters.h"
+#include "endpoint.h"
 #include "errors.h"
 #include "exemplars.h"
 #include "http_requests.h"
@@ -246,6 +247,7 @@ fobs_metrics_write(FobsWriter *writer)
 	write_operations(writer, exemplars);
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
+	fobs_endpoint_metrics_write(writer);
 	write_self(writer);
 	fobs_collector_write(writer, &buffers);
 	fobs_caches_write(writer, app, &buffers);

@@ -15,13 +15,14 @@
 #include "collector.h"
 #include "counters.h"
 #include "exposition.h"
+#include "server_horizons.h"
 
 /* What all of them look at, in one scrape */
 typedef struct FobsServer
 {
 	TimestampTz now;
 	bool		in_recovery;
-	bool		has_horizons;	/* transaction horizons are kept */
+	FobsHorizons horizons;
 
 	/* the databases that counters.c tells apart */
 	int			ndatabases;

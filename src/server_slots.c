@@ -99,9 +99,10 @@ bytes_since(XLogRecPtr position, XLogRecPtr here)
 	return here > position ? here - position : 0;
 }
 
-/* What a family says of a slot; negative where it is not known */
+/* What a family says of a slot; negative or NaN where it is not known */
 static double
-sample_of(const FobsFamily *family, const Slot *slot, XLogRecPtr here)
+sample_of(const FobsFamily *family, const Slot *slot, XLogRecPtr here,
+		  const FobsServer *server)
 {
 	if (family == &active_family)
 		return slot->is_active;
@@ -111,8 +112,8 @@ sample_of(const FobsFamily *family, const Slot *slot, XLogRecPtr here)
 		return bytes_since(slot->restart_lsn, here);
 	if (family == &lag_family && slot->is_logical)
 		return bytes_since(slot->confirmed_flush, here);
-	if (family == &xmin_family && TransactionIdIsNormal(slot->xmin))
-		return Max((int32) (ReadNextTransactionId() - slot->xmin), 0);
+	if (family == &xmin_family)
+		return fobs_horizons_age(&server->horizons, slot->xmin);
 	return -1;
 }
 
@@ -133,7 +134,8 @@ fobs_server_slots_write(FobsWriter *writer, const FobsServer *server)
 		fobs_write_family(writer, families[f]);
 		for (int i = 0; i < nslots; i++)
 		{
-			double		sample = sample_of(families[f], &slots[i], here);
+			double		sample = sample_of(families[f], &slots[i], here,
+										  server);
 
 			if (sample >= 0)
 				fobs_server_write_labelled(writer, "slot", slots[i].name,

@@ -43,7 +43,8 @@ INSERT INTO api VALUES
     ('counter_add', 'text,double precision,jsonb', '{}'),
     ('gauge_set', 'text,double precision,jsonb', '{}'),
     ('histogram_observe', 'text,double precision,jsonb,double precision[]', '{}'),
-    ('grant_metrics_writer', 'name', '{}');
+    ('grant_metrics_writer', 'name', '{}'),
+    ('http_restart', '', '{}');
 
 -- The audit log's, with all that a caller may give and what is returned; what
 -- is not for callers has no arguments here.
@@ -405,6 +406,7 @@ SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
 SELECT is(pg_temp.result_of(name), result, format('%s() returns %s', name, result))
 FROM (VALUES ('health', 'jsonb'), ('liveness', 'jsonb'), ('readiness', 'jsonb'),
              ('health_verdict', 'jsonb'), ('drain', 'void')) AS v (name, result);
+SELECT is(pg_temp.result_of('http_restart'), 'boolean', 'http_restart() says whether there is one');
 SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
 FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
@@ -531,6 +533,11 @@ SELECT bag_eq(
       ('fraiseql_obs.health_seal_lag_warning', 'sighup', 'integer', '300'),
       ('fraiseql_obs.health_transaction_warning', 'sighup', 'integer', '3600'),
       ('fraiseql_obs.health_xid_age_warning', 'sighup', 'integer', '1000000000'),
+      ('fraiseql_obs.http_listen_addresses', 'sighup', 'string', '127.0.0.1'),
+      ('fraiseql_obs.http_port', 'sighup', 'integer', '0'),
+      ('fraiseql_obs.http_tls_cert_file', 'sighup', 'string', ''),
+      ('fraiseql_obs.http_tls_key_file', 'sighup', 'string', ''),
+      ('fraiseql_obs.http_token_file', 'sighup', 'string', ''),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.max_app_series', 'postmaster', 'integer', '2000'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),

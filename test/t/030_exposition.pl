@@ -217,7 +217,8 @@ sub operate
 my $primary = start_node(
 	'primary',
 	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n"
-	  . "wal_level = logical\narchive_mode = on\narchive_command = 'test -f archive_works'\n",
+	  . "wal_level = logical\narchive_mode = on\narchive_command = 'test -f archive_works'\n"
+	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port(),
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 
