@@ -272,7 +272,7 @@ fobs_series_find_pin(void)
 }
 
 /*
- * Does a process count just now for something in this piece of memory?  Whoever
+ * Does a process count just now for something in this piece of memory?  Who
  * asks has made the refs to it invalid before.
  */
 bool
