@@ -19,11 +19,13 @@ my ($node, $port) = start_http_node('http_scrape');
 my $plain = 'text/plain; version=0.0.4; charset=utf-8';
 my $open = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
 
-# names and labels of all samples, sorted
+# names of all families, and names and labels of what does not depend on who is
+# active at the moment, sorted
 sub series
 {
 	my ($text) = @_;
-	return join "\n", sort map { s/ [^ ]+$//r } grep { !/^#/ } split /\n/, $text;
+	return join "\n", sort map { s/ [^ ]+$//r } grep { /^# TYPE / || /^fraiseql_obs_(?:operation|series|db_query|endpoint)/ }
+	  split /\n/, $text;
 }
 
 $node->safe_psql('app', op("say \"hi\"\\\xe2\x82\xac" => 'SELECT 1'));
