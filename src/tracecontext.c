@@ -4,8 +4,8 @@
  *	  W3C Trace Context: pure text in, identifiers out, and the way back.
  *
  * The rules are those of https://www.w3.org/TR/trace-context-1/ and of the
- * random flag of https://www.w3.org/TR/trace-context-2/; keys of tracestate are
- * those of level 2, which are all of level 1 and some more.
+ * random flag of https://www.w3.org/TR/trace-context-2/; keys of tracestate
+ * are those of level 2, which are all of level 1 and some more.
  *
  *		traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
  *		tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE

@@ -6,11 +6,11 @@
  *		clang -g -O1 -fsanitize=fuzzer,address,undefined -Itest/fuzz -Isrc \
  *			test/fuzz/tracecontext_fuzz.c src/tracecontext.c
  *
- * The first byte of an input says what the rest is: a traceparent or what is
- * to be changed of one that is valid, a tracestate or the members of one, or an
- * identifier.  Whatever it is, what is read stays in bounds; what is taken
- * for valid is so by a second reading of the specification, here; and what is
- * written is read again as the same.
+ * The first byte of an input says what the rest is: a traceparent or what
+ * is to be changed of one that is valid, a tracestate or the members of one,
+ * or an identifier.  Whatever it is, what is read stays in bounds; what is
+ * taken for valid is so by a second reading of the specification, here; and
+ * what is written is read again as the same.
  *
  *-------------------------------------------------------------------------
  */
