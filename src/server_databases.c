@@ -105,39 +105,40 @@ typedef struct DatabaseLine
 	double		units;			/* of the field in one of the family */
 } DatabaseLine;
 
-#define LINE(family, label, value, field, units) \
+#define DATABASE_LINE(family, label, value, field, units) \
 	{&family, label, value, PGSTAT_DB_OFFSET(field), units}
 
 static const DatabaseLine lines[] = {
-	LINE(transactions_family, "result", "committed", xact_commit, 1),
-	LINE(transactions_family, "result", "rolled_back", xact_rollback, 1),
-	LINE(blocks_family, "result", "hit", blocks_hit, 1),
+	DATABASE_LINE(transactions_family, "result", "committed", xact_commit, 1),
+	DATABASE_LINE(transactions_family, "result", "rolled_back", xact_rollback, 1),
+	DATABASE_LINE(blocks_family, "result", "hit", blocks_hit, 1),
 	/* those not hit are those fetched without these, see read_line() */
-	LINE(blocks_family, "result", "read", blocks_fetched, 1),
-	LINE(tuples_family, "action", "returned", tuples_returned, 1),
-	LINE(tuples_family, "action", "fetched", tuples_fetched, 1),
-	LINE(tuples_family, "action", "inserted", tuples_inserted, 1),
-	LINE(tuples_family, "action", "updated", tuples_updated, 1),
-	LINE(tuples_family, "action", "deleted", tuples_deleted, 1),
-	LINE(temp_files_family, NULL, NULL, temp_files, 1),
-	LINE(temp_bytes_family, NULL, NULL, temp_bytes, 1),
-	LINE(deadlocks_family, NULL, NULL, deadlocks, 1),
-	LINE(conflicts_family, "cause", "tablespace", conflict_tablespace, 1),
-	LINE(conflicts_family, "cause", "lock", conflict_lock, 1),
-	LINE(conflicts_family, "cause", "snapshot", conflict_snapshot, 1),
-	LINE(conflicts_family, "cause", "bufferpin", conflict_bufferpin, 1),
-	LINE(conflicts_family, "cause", "deadlock", conflict_startup_deadlock, 1),
-	SINCE_16(LINE(conflicts_family, "cause", "logicalslot", conflict_logicalslot, 1),)
+	DATABASE_LINE(blocks_family, "result", "read", blocks_fetched, 1),
+	DATABASE_LINE(tuples_family, "action", "returned", tuples_returned, 1),
+	DATABASE_LINE(tuples_family, "action", "fetched", tuples_fetched, 1),
+	DATABASE_LINE(tuples_family, "action", "inserted", tuples_inserted, 1),
+	DATABASE_LINE(tuples_family, "action", "updated", tuples_updated, 1),
+	DATABASE_LINE(tuples_family, "action", "deleted", tuples_deleted, 1),
+	DATABASE_LINE(temp_files_family, NULL, NULL, temp_files, 1),
+	DATABASE_LINE(temp_bytes_family, NULL, NULL, temp_bytes, 1),
+	DATABASE_LINE(deadlocks_family, NULL, NULL, deadlocks, 1),
+	DATABASE_LINE(conflicts_family, "cause", "tablespace", conflict_tablespace, 1),
+	DATABASE_LINE(conflicts_family, "cause", "lock", conflict_lock, 1),
+	DATABASE_LINE(conflicts_family, "cause", "snapshot", conflict_snapshot, 1),
+	DATABASE_LINE(conflicts_family, "cause", "bufferpin", conflict_bufferpin, 1),
+	DATABASE_LINE(conflicts_family, "cause", "deadlock", conflict_startup_deadlock, 1),
+	SINCE_16(DATABASE_LINE(conflicts_family, "cause", "logicalslot", conflict_logicalslot, 1),)
 	/* core has microseconds */
-	LINE(io_family, "action", "read", blk_read_time, 1e6),
-	LINE(io_family, "action", "write", blk_write_time, 1e6),
-	LINE(sessions_family, NULL, NULL, sessions, 1),
-	LINE(sessions_lost_family, "cause", "abandoned", sessions_abandoned, 1),
-	LINE(sessions_lost_family, "cause", "fatal", sessions_fatal, 1),
-	LINE(sessions_lost_family, "cause", "killed", sessions_killed, 1),
-	LINE(session_time_family, NULL, NULL, session_time, 1e6),
-	LINE(active_time_family, NULL, NULL, active_time, 1e6),
-	LINE(idle_in_transaction_family, NULL, NULL, idle_in_transaction_time, 1e6)
+	DATABASE_LINE(io_family, "action", "read", blk_read_time, 1e6),
+	DATABASE_LINE(io_family, "action", "write", blk_write_time, 1e6),
+	DATABASE_LINE(sessions_family, NULL, NULL, sessions, 1),
+	DATABASE_LINE(sessions_lost_family, "cause", "abandoned", sessions_abandoned, 1),
+	DATABASE_LINE(sessions_lost_family, "cause", "fatal", sessions_fatal, 1),
+	DATABASE_LINE(sessions_lost_family, "cause", "killed", sessions_killed, 1),
+	DATABASE_LINE(session_time_family, NULL, NULL, session_time, 1e6),
+	DATABASE_LINE(active_time_family, NULL, NULL, active_time, 1e6),
+	DATABASE_LINE(idle_in_transaction_family, NULL, NULL,
+				  idle_in_transaction_time, 1e6)
 };
 
 #define LINES	lengthof(lines)

@@ -135,7 +135,7 @@ fobs_server_slots_write(FobsWriter *writer, const FobsServer *server)
 		for (int i = 0; i < nslots; i++)
 		{
 			double		sample = sample_of(families[f], &slots[i], here,
-										  server);
+										   server);
 
 			if (sample >= 0)
 				fobs_server_write_labelled(writer, "slot", slots[i].name,
