@@ -60,11 +60,12 @@ struct FobsConnection
 	bool		is_local;		/* from this very machine */
 	bool		is_large;		/* what it reads */
 	bool		is_closing;		/* we have shut it down */
-	int64		since;			/* when it came to be in this state */
+	uint64		turn;			/* more than of those in this state before */
 	int64		until;			/* when it must be in another one */
 };
 
 static FobsConnection connections[FOBS_CONNECTION_SLOTS];
+static uint64 turns = 0;
 static FobsEndpointShared *shared;
 
 /* Milliseconds of a clock that is never set */
@@ -89,8 +90,8 @@ enter(FobsConnection *connection, ConnectionState state, int may_take_ms)
 {
 	connection->state = state;
 	connection->is_large = false;
-	connection->since = now_ms();
-	connection->until = connection->since + may_take_ms;
+	connection->turn = ++turns;
+	connection->until = now_ms() + may_take_ms;
 }
 
 static void
@@ -122,16 +123,28 @@ make_room(bool of_large, int limit)
 			continue;
 		n++;
 		if (least == NULL || each->state < least->state ||
-			(each->state == least->state && each->since < least->since))
+			(each->state == least->state && each->turn < least->turn))
 			least = each;
 	}
 	if (n >= limit)
 		shut_down(least, FOBS_CLOSED_LIMIT);
 }
 
+/* Is there a slot for one more, or has libmicrohttpd to close some first? */
+bool
+fobs_connections_have_slot(void)
+{
+	for (int i = 0; i < FOBS_CONNECTION_SLOTS; i++)
+	{
+		if (connections[i].state == CONNECTION_UNUSED)
+			return true;
+	}
+	return false;
+}
+
 /*
- * Notes a new connection, for which another one may have to go.  NULL if not
- * even that helps, until libmicrohttpd has closed some.
+ * Notes a new connection, for which another one may have to go.  NULL if there
+ * is no slot.
  */
 FobsConnection *
 fobs_connection_open(pgsocket fd, bool is_local)

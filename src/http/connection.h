@@ -17,6 +17,7 @@
 typedef struct FobsConnection FobsConnection;
 
 extern void fobs_connections_init(FobsEndpointShared *shared);
+extern bool fobs_connections_have_slot(void);
 extern FobsConnection *fobs_connection_open(pgsocket fd, bool is_local);
 extern void fobs_connection_closed(FobsConnection *connection);
 extern FobsConnection *fobs_connection_find(pgsocket fd);

@@ -289,7 +289,7 @@ fobs_server_accept(pgsocket listener)
 {
 	for (int i = 0; i < ACCEPT_AT_A_TIME; i++)
 	{
-		if (!accept_one(listener))
+		if (!fobs_connections_have_slot() || !accept_one(listener))
 			break;
 	}
 }

@@ -56,6 +56,7 @@ cmp_ok(worst_probe(20), '<', 6, 'a probe');
 my @idle = map { dial($port) } 1 .. 150;
 cmp_ok(worst_probe(10), '<', 6, 'beside those that send nothing');
 my $began = time();
+ok(!is_closed($idle[-1], 0), 'the newest stays the longest');
 ok(is_closed($idle[-1], 20), 'they are disconnected');
 cmp_ok(time() - $began, '<', 7, 'after five seconds');
 cmp_ok(metric($node, 'fraiseql_obs_endpoint_connections_closed_total{reason="limit"}'), '>=', 100, 'most at once');
