@@ -34,6 +34,7 @@ OBJS = \
 	src/context.o \
 	src/counters.o \
 	src/errors.o \
+	src/exemplars.o \
 	src/exposition.o \
 	src/fraiseql_obs.o \
 	src/guc.o \
@@ -43,14 +44,17 @@ OBJS = \
 	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
+	src/otlp_json.o \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
 	src/slowlog.o \
+	src/spans.o \
 	src/sqlcommenter.o \
 	src/statistics.o \
 	src/trace.o \
-	src/tracecontext.o
+	src/tracecontext.o \
+	src/tracing.o
 
 # META.json has the release; the control file's is that of the SQL.
 RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
@@ -74,7 +78,7 @@ $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcryp
 endif
 
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics trace audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics trace spans audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -114,6 +118,7 @@ REGRESS = \
 	queryid \
 	reset \
 	slow_queries \
+	spans \
 	statements \
 	times \
 	trace_carriers \

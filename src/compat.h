@@ -156,6 +156,16 @@ extern int no_such_variable
 #define tuplesort_free_datum(value) ((void) (value))
 #endif
 
+/*
+ * How many settings there are; 0 where that is not cheap to know, which is
+ * where looking for one is.  16 finds them by a hash table.
+ */
+#if PG_VERSION_NUM < 160000
+#define number_of_settings() GetNumConfigOptions()
+#else
+#define number_of_settings() 0
+#endif
+
 /* 18 lets a module name itself */
 #ifndef PG_MODULE_MAGIC_EXT
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC

@@ -40,6 +40,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
+#include "compat.h"
 #include "context.h"
 #include "counters.h"
 #include "guc.h"
@@ -58,6 +59,9 @@ typedef struct SourceList
 {
 	int			n;
 	char		names[MAX_SOURCES][NAMEDATALEN * 2];
+
+	/* none of them was there when there were so many settings; 0: not known */
+	int			absent_of;
 } SourceList;
 
 typedef struct ContextShared
@@ -179,6 +183,7 @@ fobs_context_sources_assign(FobsSource source, const char *names)
 	size_t		length;
 
 	list->n = 0;
+	list->absent_of = 0;
 	while ((length = next_name(&names, &name)) > 0)
 	{
 		memcpy(list->names[list->n], name, length);
@@ -453,7 +458,12 @@ static const char *
 setting_of_sources(FobsSource source)
 {
 	SourceList *list = &sources[source];
+	int			nsettings = number_of_settings();
+	bool		absent = true;
 
+	/* to look for what is not there takes longest */
+	if (nsettings != 0 && nsettings == list->absent_of)
+		return NULL;
 	for (int i = 0; i < list->n; i++)
 	{
 		/* after SET LOCAL, a setting that is not there reads '' */
@@ -461,7 +471,9 @@ setting_of_sources(FobsSource source)
 
 		if (setting != NULL && setting[0] != '\0')
 			return setting;
+		absent = absent && setting == NULL;
 	}
+	list->absent_of = absent ? nsettings : 0;
 	return NULL;
 }
 

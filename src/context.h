@@ -35,13 +35,13 @@ typedef enum FobsCarrier
 typedef struct FobsContext
 {
 	int			refcount;
+	FobsCarrier carrier;
+	FobsTrace	trace;			/* all zero: it belongs to none */
 	FobsOperationKey operation; /* no operation: its name is '' */
 	FobsSeriesRef operation_ref;	/* where that series was last found */
 	char		request_id[FOBS_ID_SIZE];
 	char		user_id[FOBS_ID_SIZE];
 	char		tenant_id[FOBS_ID_SIZE];
-	FobsCarrier carrier;
-	FobsTrace	trace;			/* all zero: it belongs to none */
 	char		tracestate[FOBS_TRACESTATE_SIZE];
 } FobsContext;
 
@@ -58,8 +58,10 @@ extern bool fobs_context_sources_check(const char *names);
 extern void fobs_context_sources_assign(FobsSource source, const char *names);
 
 /* The context last made; see fobs_context_capture() */
+#pragma GCC visibility push(hidden)
 extern FobsContext *fobs_context_latest;
 extern bool fobs_context_stale;
+#pragma GCC visibility pop
 
 extern void fobs_context_renew(const char *query, int query_len);
 extern void fobs_context_free(FobsContext *context);

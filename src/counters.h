@@ -44,7 +44,9 @@ extern void fobs_counters_shmem_startup(void);
 extern void fobs_counters_require(void);
 
 /* This process */
+#pragma GCC visibility push(hidden)
 extern bool fobs_counters_attached;
+#pragma GCC visibility pop
 extern bool fobs_counters_attach_slot(void);
 extern int	fobs_counters_database(void);
 extern void fobs_counters_count(const FobsObservation *observation);

@@ -22,7 +22,9 @@ typedef struct FobsErrorSnapshot
 } FobsErrorSnapshot;
 
 /* SQLSTATE of the last error that this process's client was sent, or 0 */
+#pragma GCC visibility push(hidden)
 extern int	fobs_errors_last_sent;
+#pragma GCC visibility pop
 
 #define FOBS_MAX_ERRORS 2048	/* kinds of error told apart */
 #define FOBS_ERRORS_SNAPSHOT_SIZE (FOBS_MAX_ERRORS + FOBS_MAX_DATABASES)

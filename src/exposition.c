@@ -12,7 +12,7 @@
  * written alike: label values escape \, " and the newline, bucket bounds are
  * OpenMetrics' canonical numbers.  They differ in the metadata: OpenMetrics
  * names a counter's family without _total, states the unit, escapes " in help
- * texts too, and ends with "# EOF".  No timestamps and no _created series, as
+ * texts too, has exemplars, and ends with "# EOF".  No timestamps and no _created series, as
  * Prometheus recommends.
  *
  * JSON has the names of the Prometheus format:
@@ -53,6 +53,10 @@ typedef struct TextWriter
 	bool		any_family;		/* JSON: a comma is due before the next one */
 	bool		any_sample;		/* JSON: likewise */
 	bool		in_buckets;		/* JSON: inside "buckets": {} */
+
+	/* OpenMetrics: that of the next bucket, or NULL, and what is below it */
+	const FobsExemplar *exemplar;
+	double		below;
 } TextWriter;
 
 /* Indexed by FobsMetricType */
@@ -61,6 +65,9 @@ static const char *const type_names[] = {"counter", "gauge", "histogram"};
 static void text_family(FobsWriter *writer, const FobsFamily *family);
 static void text_sample(FobsWriter *writer, const char *suffix,
 						const FobsLabel *labels, int nlabels, double value);
+static void text_exemplars(FobsWriter *writer,
+						   const FobsExemplar *exemplars);
+static void text_exemplar(TextWriter *text, const char *suffix, double value);
 static void text_announce(TextWriter *text);
 static void text_label(StringInfo out, const FobsLabel *label);
 static void json_sample(TextWriter *text, const char *suffix,
@@ -134,6 +141,8 @@ fobs_text_writer_create(FobsFormat format, StringInfo out)
 
 	text->writer.family = text_family;
 	text->writer.sample = text_sample;
+	if (format == FOBS_FORMAT_OPENMETRICS)
+		text->writer.exemplars = text_exemplars;
 	text->format = format;
 	text->out = out;
 	if (format == FOBS_FORMAT_JSON)
@@ -224,7 +233,44 @@ text_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
 		appendStringInfoChar(out, '}');
 	appendStringInfoChar(out, ' ');
 	fobs_append_number(out, value);
+	if (text->exemplar != NULL)
+		text_exemplar(text, suffix, value);
 	appendStringInfoChar(out, '\n');
+}
+
+static void
+text_exemplars(FobsWriter *writer, const FobsExemplar *exemplars)
+{
+	TextWriter *text = (TextWriter *) writer;
+
+	text->exemplar = exemplars;
+	text->below = 0;
+}
+
+/*
+ * Appends the exemplar of a bucket, unless nothing was observed in it since a
+ * reset, and goes on to the next.
+ */
+static void
+text_exemplar(TextWriter *text, const char *suffix, double value)
+{
+	const FobsExemplar *exemplar = text->exemplar;
+
+	if (strcmp(suffix, "_bucket") != 0)
+	{
+		text->exemplar = NULL;
+		return;
+	}
+	if (exemplar->unix_time > 0 && value > text->below)
+	{
+		appendStringInfo(text->out,
+						 " # {trace_id=\"%s\",span_id=\"%s\"} ",
+						 exemplar->trace_id, exemplar->span_id);
+		fobs_append_number(text->out, exemplar->value);
+		appendStringInfo(text->out, " %.3f", exemplar->unix_time);
+	}
+	text->below = value;
+	text->exemplar++;
 }
 
 /* Writes a family's metadata, in the order that each format asks for. */

@@ -17,6 +17,7 @@
 #include "lib/stringinfo.h"
 
 #include "histogram.h"
+#include "tracecontext.h"
 
 #define FOBS_MAX_LABELS 4
 
@@ -46,6 +47,15 @@ typedef struct FobsLabel
 	const char *value;
 } FobsLabel;
 
+/* The trace of a recent observation in a bucket of a histogram */
+typedef struct FobsExemplar
+{
+	double		unix_time;		/* of the observation, 0: there is none */
+	double		value;
+	char		trace_id[FOBS_TRACE_ID_SIZE];
+	char		span_id[FOBS_SPAN_ID_SIZE];
+} FobsExemplar;
+
 typedef struct FobsWriter FobsWriter;
 
 struct FobsWriter
@@ -60,6 +70,13 @@ struct FobsWriter
 	void		(*sample) (FobsWriter *writer, const char *suffix,
 						   const FobsLabel *labels, int nlabels,
 						   double value);
+
+	/*
+	 * tells of the exemplars of the histogram that comes next, one for each
+	 * bound; NULL if they are not wanted
+	 */
+	void		(*exemplars) (FobsWriter *writer,
+							  const FobsExemplar *exemplars);
 };
 
 /* Writing */

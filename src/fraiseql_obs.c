@@ -32,6 +32,7 @@
 #include "operations.h"
 #include "queries.h"
 #include "slowlog.h"
+#include "spans.h"
 
 PG_MODULE_MAGIC_EXT(.name = "fraiseql_obs",.version = FRAISEQL_OBS_VERSION);
 
@@ -52,6 +53,7 @@ shmem_request(void)
 	fobs_operations_shmem_request();
 	fobs_errors_shmem_request();
 	fobs_slowlog_shmem_request();
+	fobs_spans_shmem_request();
 	fobs_context_shmem_request();
 	fobs_metrics_shmem_request();
 	fobs_audit_databases_shmem_request();
@@ -71,6 +73,7 @@ shmem_startup(void)
 	fobs_operations_shmem_startup();
 	fobs_errors_shmem_startup();
 	fobs_slowlog_shmem_startup();
+	fobs_spans_shmem_startup();
 	fobs_context_shmem_startup();
 	fobs_metrics_shmem_startup();
 	fobs_audit_databases_shmem_startup();

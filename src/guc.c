@@ -35,6 +35,7 @@
 static bool enabled;
 static bool metrics_enabled;
 bool		fobs_counting = false;
+bool		fobs_not_counting = true;
 
 /*
  * The switch of tracing.  With it off, no trace is taken in, whatever carries
@@ -42,6 +43,9 @@ bool		fobs_counting = false;
  */
 static bool tracing_enabled;
 bool		fobs_tracing = false;
+
+/* Statements are looked at for the one or for the other. */
+bool		fobs_observing = false;
 
 /*
  * Which part of the traces that start here is sampled.  For a trace that comes
@@ -78,6 +82,9 @@ int			fobs_track;
 /* How many series each store holds before the least used give way. */
 int			fobs_max_queries;
 int			fobs_max_operations;
+
+/* How many spans are kept; the newest replace the oldest. */
+int			fobs_max_spans;
 
 /*
  * How long the audit log is kept, in minutes, because those are the largest
@@ -143,9 +150,18 @@ assign_slow_query_threshold(double newval, void *extra)
 }
 
 static void
+assign_counting(bool newval)
+{
+	fobs_counting = newval;
+	fobs_not_counting = !newval;
+	fobs_observing = fobs_counting || fobs_tracing;
+}
+
+static void
 assign_tracing(bool newval)
 {
 	fobs_tracing = newval;
+	fobs_observing = fobs_counting || fobs_tracing;
 	fobs_context_generation++;
 	fobs_context_stale = true;
 }
@@ -153,14 +169,14 @@ assign_tracing(bool newval)
 static void
 assign_enabled(bool newval, void *extra)
 {
-	fobs_counting = newval && metrics_enabled;
+	assign_counting(newval && metrics_enabled);
 	assign_tracing(newval && tracing_enabled);
 }
 
 static void
 assign_metrics_enabled(bool newval, void *extra)
 {
-	fobs_counting = newval && enabled;
+	assign_counting(newval && enabled);
 }
 
 static void
@@ -372,6 +388,12 @@ fobs_guc_init(void)
 							"Sets how many operations are told apart.",
 							NULL,
 							&fobs_max_operations, 500, 10, 100000,
+							PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("fraiseql_obs.max_spans",
+							"Sets how many statements and commits are kept as spans.",
+							NULL,
+							&fobs_max_spans, 4096, 16, 1000000,
 							PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 	define_audit_log_retention();

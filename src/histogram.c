@@ -150,6 +150,17 @@ fobs_histogram_quantile(const FobsHistogram *histogram, double quantile)
 	return (double) (upper_ns[cell - 1] + upper_ns[cell]) / 2;
 }
 
+/* Which of the bounds that exports use a duration falls under */
+int
+fobs_histogram_export_bucket(uint64 duration_ns)
+{
+	int			bound = 0;
+
+	while (bound < FOBS_EXPORT_BOUNDS && export_ns[bound] < duration_ns)
+		bound++;
+	return bound;
+}
+
 /*
  * The histogram as exports show it: how many durations were at or below each
  * bound of fobs_histogram_export_text, ending with all of them.

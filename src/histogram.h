@@ -29,11 +29,14 @@ extern uint64 fobs_histogram_count(const FobsHistogram *histogram);
 extern void fobs_histogram_add(FobsHistogram *to, const FobsHistogram *from);
 extern double fobs_histogram_quantile(const FobsHistogram *histogram,
 									  double quantile);
+extern int	fobs_histogram_export_bucket(uint64 duration_ns);
 extern void fobs_histogram_cumulate(const FobsHistogram *histogram,
 									uint64 counts[FOBS_EXPORT_BOUNDS + 1]);
 
 /* The bounds as every export prints them, "+Inf" last */
 extern const char *const fobs_histogram_export_text[FOBS_EXPORT_BOUNDS + 1];
+
+#pragma GCC visibility push(hidden)
 
 /* Upper bounds of the cells, inclusive; the last cell has none */
 extern const uint64 fobs_histogram_upper_ns[FOBS_HISTOGRAM_LAST_CELL];
@@ -43,6 +46,8 @@ extern const uint64 fobs_histogram_upper_ns[FOBS_HISTOGRAM_LAST_CELL];
  * highest bit and the given three bits below it.
  */
 extern uint8 fobs_histogram_first_cell[64 * 8];
+
+#pragma GCC visibility pop
 
 /* The cell that a duration falls into. */
 static inline int

@@ -87,6 +87,7 @@
 #include "queries.h"
 #include "slowlog.h"
 #include "sqlcommenter.h"
+#include "tracing.h"
 
 #define PROCESS_UTILITY_PARAMS \
 	PlannedStmt *pstmt, const char *queryString, bool readOnlyTree, \
@@ -94,6 +95,10 @@
 	QueryEnvironment *queryEnv, DestReceiver *dest, QueryCompletion *qc
 #define PROCESS_UTILITY_ARGS \
 	pstmt, queryString, readOnlyTree, context, params, queryEnv, dest, qc
+
+/* A statement is not only counted */
+#define STATEMENT_UNCOUNTED 0x1 /* metrics were off when it started */
+#define STATEMENT_TRACED	0x2 /* it will be a span */
 
 /* One execution of one statement */
 typedef struct Statement
@@ -108,11 +113,15 @@ typedef struct Statement
 
 	bool		toplevel;
 	bool		published;
+	uint8		special;		/* STATEMENT_..., usually 0 */
+	CmdType		operation;
+	CommandTag	command;		/* if that is CMD_UTILITY */
 	int64		queryid;
 	Oid			userid;
-	FobsContext *context;		/* NULL: it is nested */
+	FobsContext *context;		/* NULL: it is nested, and not traced */
 	uint64		clock_ns;		/* when the clock was started, 0: it was not */
 	FobsObservation observation;	/* what is known of it so far */
+	FobsTraced	traced;			/* if it is */
 } Statement;
 
 /*
@@ -169,6 +178,7 @@ static struct
 {
 	int64		queryid;
 	bool		toplevel;
+	uint64		started_ns;
 	uint64		planning_ns;
 }			planned;
 
@@ -225,14 +235,14 @@ at_toplevel(void)
 	return ActivePortal != NULL && plans_toplevel();
 }
 
-/* Is a statement that starts here to be counted? */
+/* Is a statement that starts here to be counted, or traced? */
 static inline bool
 is_tracked(bool toplevel)
 {
 	/* a parallel worker has no statement at top level */
 	if (toplevel)
-		return fobs_counting && fobs_track >= FOBS_TRACK_TOP;
-	return fobs_counting && fobs_track == FOBS_TRACK_ALL &&
+		return fobs_observing && fobs_track >= FOBS_TRACK_TOP;
+	return fobs_observing && fobs_track == FOBS_TRACK_ALL &&
 		suppressed == 0 && !IsParallelWorker();
 }
 
@@ -264,6 +274,24 @@ text_length(StatementText text)
 	if (text.start == NULL)
 		return 0;
 	return text.length > 0 ? text.length : (int) strlen(text.start);
+}
+
+/* What the executor does, by name */
+static inline CommandTag
+command_tag(CmdType operation)
+{
+	static const CommandTag tags[] = {
+		[CMD_UNKNOWN] = CMDTAG_UNKNOWN,
+		[CMD_SELECT] = CMDTAG_SELECT,
+		[CMD_UPDATE] = CMDTAG_UPDATE,
+		[CMD_INSERT] = CMDTAG_INSERT,
+		[CMD_DELETE] = CMDTAG_DELETE,
+		[CMD_MERGE] = CMDTAG_MERGE,
+		[CMD_UTILITY] = CMDTAG_UNKNOWN,
+		[CMD_NOTHING] = CMDTAG_UNKNOWN
+	};
+
+	return tags[operation];
 }
 
 static bool
@@ -299,24 +327,74 @@ current_context(void)
 	return context;
 }
 
-/* Keeps and logs a statement that was slow or has failed. */
-static pg_noinline void
-record_statement(const Statement *statement, int sqlstate, StatementText text)
+static inline bool
+is_traced(const Statement *statement)
 {
-	FobsSlowRecord record;
+	return (statement->special & STATEMENT_TRACED) != 0;
+}
+
+/* A traced statement whose clock was stopped is not being executed. */
+static inline void
+leave_traced(Statement *statement)
+{
+	if (unlikely(is_traced(statement)))
+		fobs_tracing_leave(&statement->traced, last_stop_ns);
+}
+
+/* Records the span of a statement that has ended. */
+static void
+record_span(Statement *statement, int sqlstate, const FobsContext *context,
+			const char *query, int query_len)
+{
+	FobsTracedEnd end;
+
+	end.observation = &statement->observation;
+	end.userid = statement->userid;
+	end.queryid = statement->queryid;
+	end.command = statement->operation == CMD_UTILITY ?
+		statement->command : command_tag(statement->operation);
+	end.toplevel = statement->toplevel;
+	end.executed = statement->queryDesc != NULL && statement->started;
+	end.sqlstate = sqlstate;
+	end.query = query;
+	end.query_len = query_len;
+	fobs_tracing_record(is_traced(statement) ? &statement->traced : NULL,
+						context, &end);
+}
+
+/* Is it kept and logged, whether or not it is traced? */
+static inline bool
+is_remarkable(const Statement *statement)
+{
+	/* a nested error may be handled by the function: its own business */
+	return statement->observation.failed ? statement->toplevel :
+		statement->observation.slow;
+}
+
+/* Records a statement that was slow, has failed or is traced. */
+static pg_noinline void
+record_statement(Statement *statement, int sqlstate, StatementText text)
+{
 	FobsContext *context = statement->context;
+	const char *query = fobs_include_query_bodies ? text.start : NULL;
+	int			query_len = query != NULL ? text_length(text) : 0;
+	FobsSlowRecord record;
 
 	/* a nested statement's context is that of the client's around it */
 	if (context == NULL)
 		context = current_context();
+	leave_traced(statement);
+	if (is_traced(statement) || (fobs_tracing && is_remarkable(statement)))
+		record_span(statement, sqlstate, context, query, query_len);
+	if (!is_remarkable(statement) ||
+		(statement->special & STATEMENT_UNCOUNTED) != 0)
+		return;
 	record.userid = statement->userid;
 	record.queryid = statement->queryid;
 	record.duration_ns = statement->observation.duration_ns;
 	record.rows = statement->observation.rows;
 	record.sqlstate = sqlstate;
-	fobs_slowlog_add(&record,
-					 fobs_include_query_bodies ? text.start : NULL,
-					 text_length(text), context,
+	fobs_slowlog_add(&record, query, query_len, context,
 					 statement->observation.slow);
 }
 
@@ -345,6 +423,8 @@ static bool
 publish(Statement *statement, bool failed, int sqlstate)
 {
 	FobsObservation *observation = &statement->observation;
+	bool		toplevel = statement->toplevel;
+	uint8		special = statement->special;
 
 	statement->published = true;
 	if (!fobs_counters_attach())
@@ -354,13 +434,14 @@ publish(Statement *statement, bool failed, int sqlstate)
 	observation->slow =
 		observation->duration_ns >= fobs_slow_query_threshold_ns;
 	observation->failed = failed;
-	if (statement->toplevel)
-		publish_toplevel(statement, sqlstate);
-	fobs_queries_count(statement->userid, statement->queryid,
-					   statement->toplevel, observation);
-
-	/* a nested error may be handled by the function: its own business */
-	return failed ? statement->toplevel : observation->slow;
+	if (likely((special & STATEMENT_UNCOUNTED) == 0))
+	{
+		if (toplevel)
+			publish_toplevel(statement, sqlstate);
+		fobs_queries_count(statement->userid, statement->queryid, toplevel,
+						   observation);
+	}
+	return special != 0 || (failed ? toplevel : observation->slow);
 }
 
 /*
@@ -380,7 +461,11 @@ start_clock(Statement *statement)
 	if (statement->toplevel)
 		set_current(statement);
 	if (statement->clock_ns == 0)
+	{
 		statement->clock_ns = now_ns();
+		if (unlikely(is_traced(statement)))
+			fobs_tracing_enter(&statement->traced, statement->clock_ns);
+	}
 }
 
 /* Adds the time since the clock was started, if it was. */
@@ -423,6 +508,7 @@ fail_statement(Statement *statement, int sqlstate, StatementText text)
 	if (!statement->started)
 		statement->observation.duration_ns = untimed_ns(statement);
 	stop_clock(statement);
+	leave_traced(statement);
 	if (!statement->published && publish(statement, true, sqlstate))
 		record_statement(statement, sqlstate, text);
 
@@ -435,7 +521,8 @@ static inline void
 finish_statement(Statement *statement, const QueryDesc *queryDesc)
 {
 	if (unlikely(publish(statement, false, 0)))
-		record_statement(statement, 0, executor_text(queryDesc));
+		record_statement(statement, 0, fobs_include_query_bodies ?
+						 executor_text(queryDesc) : no_text);
 }
 
 /*
@@ -458,6 +545,7 @@ publish_rest(int code, Datum arg)
 			 statement = statement->next)
 		{
 			stop_clock(statement);
+			leave_traced(statement);
 			if (statement->has_run && !statement->published &&
 				publish(statement, false, 0))
 				record_statement(statement, 0, no_text);
@@ -488,8 +576,9 @@ attach(void)
  * Fills in what is known when a statement starts.  Returns false if this
  * process cannot count.
  */
-static bool
-begin_statement(Statement *statement, int64 queryid, bool toplevel)
+static pg_attribute_always_inline bool
+begin_statement(Statement *statement, int64 queryid, bool toplevel,
+				CmdType operation)
 {
 	if (unlikely(!fobs_counters_attached) && !attach())
 		return false;
@@ -497,6 +586,8 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel)
 	statement->queryDesc = NULL;
 	statement->toplevel = toplevel;
 	statement->published = false;
+	statement->special = fobs_not_counting;
+	statement->operation = operation;
 	statement->queryid = queryid;
 	statement->userid = GetUserId();
 	statement->clock_ns = 0;
@@ -506,6 +597,30 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel)
 	statement->observation.called_at = GetCurrentStatementStartTimestamp();
 	statement->context = NULL;
 	return true;
+}
+
+/*
+ * A statement of a sampled request begins.  Where it was planned has begun with
+ * that.
+ */
+static pg_noinline void
+begin_traced(Statement *statement)
+{
+	uint64		planned_at_ns = statement->observation.planning_ns != 0 ?
+	planned.started_ns : 0;
+	bool		has_execution = statement->queryDesc != NULL;
+
+	statement->special |= STATEMENT_TRACED;
+	if (statement->toplevel)
+		fobs_tracing_begin(&statement->traced, statement->context,
+						   planned_at_ns, has_execution);
+	else
+	{
+		fobs_tracing_begin_nested(&statement->traced, planned_at_ns,
+								  has_execution);
+		statement->context = statement->traced.context;
+		statement->context->refcount++;
+	}
 }
 
 /*
@@ -520,12 +635,23 @@ begin_toplevel(Statement *statement, const char *source, int location,
 
 	fobs_errors_last_sent = 0;
 	if (likely(!comments_seen))
-	{
 		statement->context = fobs_context_capture("", 0);
-		return;
+	else
+	{
+		text = statement_text(source, location, length);
+		statement->context = fobs_context_capture(text.start,
+												  text_length(text));
 	}
-	text = statement_text(source, location, length);
-	statement->context = fobs_context_capture(text.start, text_length(text));
+	if (unlikely(fobs_trace_is_sampled(&statement->context->trace)))
+		begin_traced(statement);
+}
+
+/* A statement that is nested is traced if what runs it is. */
+static inline void
+begin_nested(Statement *statement)
+{
+	if (unlikely(fobs_tracing_innermost != NULL))
+		begin_traced(statement);
 }
 
 /* Takes back what begin_statement() has taken. */
@@ -538,9 +664,11 @@ end_statement(Statement *statement)
 
 /* Adds to the time that planning the next statement takes. */
 static void
-note_planning(int64 queryid, bool toplevel, uint64 planning_ns)
+note_planning(int64 queryid, bool toplevel, uint64 started_ns)
 {
-	if (toplevel && fobs_counters_attach())
+	uint64		planning_ns = now_ns() - started_ns;
+
+	if (toplevel && fobs_counting && fobs_counters_attach())
 		fobs_counters_count_planning(planning_ns);
 
 	/* a rule may turn one statement into several, planned one by one */
@@ -550,6 +678,8 @@ note_planning(int64 queryid, bool toplevel, uint64 planning_ns)
 		planned.toplevel = toplevel;
 		planned.planning_ns = 0;
 	}
+	if (planned.planning_ns == 0)
+		planned.started_ns = started_ns;
 	planned.planning_ns += planning_ns;
 }
 
@@ -575,13 +705,16 @@ publish_failed_plan(const Query *parse, const char *query_string,
 {
 	Statement	statement;
 
-	if (!begin_statement(&statement, (int64) parse->queryId, toplevel))
+	if (!begin_statement(&statement, (int64) parse->queryId, toplevel,
+						 parse->commandType))
 		return;
+	statement.observation.duration_ns = planning_ns;
+	statement.observation.planning_ns = planning_ns;
 	if (toplevel)
 		begin_toplevel(&statement, query_string, parse->stmt_location,
 					   parse->stmt_len);
-	statement.observation.duration_ns = planning_ns;
-	statement.observation.planning_ns = planning_ns;
+	else
+		begin_nested(&statement);
 	if (publish(&statement, true, geterrcode()))
 		record_statement(&statement, geterrcode(),
 						 statement_text(query_string, parse->stmt_location,
@@ -702,19 +835,29 @@ abandon_current(void)
 		fail_statement(current, fobs_errors_last_sent, no_text);
 }
 
-static void
-end_transaction(XactEvent event, void *arg)
+/* The rarer part of end_transaction() */
+static pg_noinline void
+end_statements(XactEvent event)
 {
-	if (unlikely(event == XACT_EVENT_ABORT))
+	if (event == XACT_EVENT_ABORT)
 		fobs_audit_guard_unwatch();
-	if (likely(nstatements == 0))
-		return;
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE)
+	if (nstatements > 0 &&
+		(event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
+		 event == XACT_EVENT_PREPARE))
 	{
 		abandon_current();
 		forget_abandoned(InvalidSubTransactionId);
 	}
+	if (fobs_tracing_transaction)
+		fobs_tracing_end_transaction(event);
+}
+
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	if (unlikely((nstatements | fobs_tracing_transaction) != 0 ||
+				 event == XACT_EVENT_ABORT))
+		end_statements(event);
 }
 
 static void
@@ -785,16 +928,13 @@ remember_statement(QueryDesc *queryDesc, bool toplevel)
 
 	if (statement == NULL)
 		return NULL;
-	if (!begin_statement(statement, queryid, toplevel))
+	if (!begin_statement(statement, queryid, toplevel,
+						 queryDesc->operation))
 	{
 		statement->next = free_statements;
 		free_statements = statement;
 		return NULL;
 	}
-	if (toplevel)
-		begin_toplevel(statement, queryDesc->sourceText,
-					   queryDesc->plannedstmt->stmt_location,
-					   queryDesc->plannedstmt->stmt_len);
 	statement->queryDesc = queryDesc;
 	statement->subid = current_subid;
 	statement->started = false;
@@ -802,6 +942,12 @@ remember_statement(QueryDesc *queryDesc, bool toplevel)
 	statement->has_run = false;
 	statement->observation.planning_ns = take_planning_ns(queryid,
 														  toplevel);
+	if (toplevel)
+		begin_toplevel(statement, queryDesc->sourceText,
+					   queryDesc->plannedstmt->stmt_location,
+					   queryDesc->plannedstmt->stmt_len);
+	else
+		begin_nested(statement);
 
 	bucket = buckets[0] == NULL ? &buckets[0] : hashed_bucket(queryDesc);
 	statement->next = *bucket;
@@ -856,9 +1002,7 @@ fobs_planner(PLANNER_PARAMS)
 		unclaimed--;
 		if (tracked)
 		{
-			uint64		planning_ns = now_ns() - started_ns;
-
-			note_planning(queryid, toplevel, planning_ns);
+			note_planning(queryid, toplevel, started_ns);
 			publish_failed_plan(parse, query_string, toplevel,
 								take_planning_ns(queryid, toplevel));
 		}
@@ -868,7 +1012,7 @@ fobs_planner(PLANNER_PARAMS)
 	unclaimed--;
 
 	if (tracked)
-		note_planning(queryid, toplevel, now_ns() - started_ns);
+		note_planning(queryid, toplevel, started_ns);
 	return result;
 }
 
@@ -920,11 +1064,17 @@ fobs_ExecutorRun(EXECUTOR_RUN_PARAMS)
 
 	/* of what modifies data, the clock runs until ExecutorFinish ends */
 	if (!statement->reads_only)
+	{
+		if (unlikely(is_traced(statement)))
+			fobs_tracing_suspend(&statement->traced);
 		return;
+	}
 	stop_clock(statement);
 	if (likely(count == 0 || rows < count) &&
 		ScanDirectionIsForward(direction) && !statement->published)
 		finish_statement(statement, queryDesc);
+	else
+		leave_traced(statement);
 }
 
 static inline void
@@ -940,13 +1090,16 @@ call_ExecutorFinish(QueryDesc *queryDesc)
 static pg_noinline void
 finish_modifying(QueryDesc *queryDesc)
 {
-	Statement  *statement;
+	Statement  *statement = find_statement(queryDesc);
 
+	if (unlikely(statement != NULL && is_traced(statement) &&
+				 statement->clock_ns != 0))
+		fobs_tracing_resume(&statement->traced);
 	call_ExecutorFinish(queryDesc);
-	statement = find_statement(queryDesc);
 	if (statement == NULL)
 		return;
 	stop_clock(statement);
+	leave_traced(statement);
 	if (statement->has_run && !statement->published)
 		finish_statement(statement, queryDesc);
 }
@@ -1166,6 +1319,10 @@ call_transaction_control(PROCESS_UTILITY_PARAMS)
 	TransactionStmtKind kind = ((TransactionStmt *) pstmt->utilityStmt)->kind;
 
 	fobs_errors_forget();
+	if (unlikely(fobs_tracing_transaction) &&
+		(kind == TRANS_STMT_COMMIT || kind == TRANS_STMT_PREPARE) &&
+		!IsAbortedTransactionBlockState())
+		fobs_tracing_begin_commit(CreateCommandTag(pstmt->utilityStmt));
 	call_ProcessUtility(PROCESS_UTILITY_ARGS);
 	if (kind == TRANS_STMT_COMMIT_PREPARED ||
 		kind == TRANS_STMT_ROLLBACK_PREPARED)
@@ -1228,8 +1385,9 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 		call_ProcessUtility_suppressed(PROCESS_UTILITY_ARGS);
 		return;
 	}
+	statement.command = CreateCommandTag(pstmt->utilityStmt);
 	if (!is_tracked(toplevel) ||
-		!begin_statement(&statement, queryid, toplevel))
+		!begin_statement(&statement, queryid, toplevel, CMD_UTILITY))
 	{
 		/* what the client's statement runs is not the client's own */
 		if (toplevel)
@@ -1242,13 +1400,15 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	if (toplevel)
 		begin_toplevel(&statement, queryString, pstmt->stmt_location,
 					   pstmt->stmt_len);
+	else
+		begin_nested(&statement);
 
 	/*
 	 * Nothing of pstmt may be used afterwards, as a procedure that commits
 	 * may free it.  The text is never shown, as it may hold a password: the
 	 * tag stands for it.
 	 */
-	tag.start = GetCommandTagName(CreateCommandTag(pstmt->utilityStmt));
+	tag.start = GetCommandTagName(statement.command);
 	tag.length = strlen(tag.start);
 
 	start_clock(&statement);
@@ -1259,6 +1419,7 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	PG_CATCH();
 	{
 		stop_clock(&statement);
+		leave_traced(&statement);
 		if (publish(&statement, true, geterrcode()))
 			record_statement(&statement, geterrcode(), tag);
 		end_statement(&statement);
@@ -1267,6 +1428,7 @@ fobs_ProcessUtility(PROCESS_UTILITY_PARAMS)
 	PG_END_TRY();
 
 	stop_clock(&statement);
+	leave_traced(&statement);
 	statement.observation.rows = utility_rows(qc);
 	if (publish(&statement, false, 0))
 		record_statement(&statement, 0, tag);

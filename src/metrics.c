@@ -42,11 +42,13 @@
 #include "compat.h"
 #include "counters.h"
 #include "errors.h"
+#include "exemplars.h"
 #include "label.h"
 #include "metrics.h"
 #include "operations.h"
 #include "queries.h"
 #include "slowlog.h"
+#include "spans.h"
 
 typedef struct MetricsShared
 {
@@ -113,6 +115,18 @@ static const FobsFamily slow_log_suppressed_family = {
 	"fraiseql_obs_slow_log_lines_suppressed_total", FOBS_COUNTER, NULL,
 	"Slow statements not written to the server log because of fraiseql_obs.slow_query_log_rate."
 };
+static const FobsFamily spans_family = {
+	"fraiseql_obs_spans_total", FOBS_COUNTER, NULL,
+	"Statements and commits recorded as spans."
+};
+static const FobsFamily spans_dropped_family = {
+	"fraiseql_obs_spans_dropped_total", FOBS_COUNTER, NULL,
+	"Spans that could not be recorded, because as many were being recorded at that moment as are kept."
+};
+static const FobsFamily spans_overwritten_family = {
+	"fraiseql_obs_spans_overwritten_total", FOBS_COUNTER, NULL,
+	"Spans that gave way to newer ones; fraiseql_obs.max_spans are kept."
+};
 static const FobsFamily reset_family = {
 	"fraiseql_obs_stats_reset_timestamp_seconds", FOBS_GAUGE, "seconds",
 	"When all metrics of fraiseql_obs were last reset, or the server started, in Unix time."
@@ -171,9 +185,11 @@ typedef struct RowWriter
 	MemoryContext row_context;	/* reset for each row */
 } RowWriter;
 
-static void write_databases(FobsWriter *writer);
+static void write_databases(FobsWriter *writer,
+							const FobsExemplars *exemplars);
 static void write_errors(FobsWriter *writer);
-static void write_operations(FobsWriter *writer);
+static void write_operations(FobsWriter *writer,
+							 const FobsExemplars *exemplars);
 static void write_series(FobsWriter *writer);
 static void write_self(FobsWriter *writer);
 static void write_single(FobsWriter *writer, const FobsFamily *family,
@@ -211,9 +227,13 @@ fobs_metrics_shmem_startup(void)
 void
 fobs_metrics_write(FobsWriter *writer)
 {
-	write_databases(writer);
+	const FobsExemplars *exemplars = NULL;
+
+	if (writer->exemplars != NULL)
+		exemplars = fobs_exemplars_collect();
+	write_databases(writer, exemplars);
 	write_errors(writer);
-	write_operations(writer);
+	write_operations(writer, exemplars);
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
 	write_self(writer);
@@ -271,7 +291,7 @@ is_used(const FobsDatabaseSnapshot *snapshot, int database)
 }
 
 static void
-write_databases(FobsWriter *writer)
+write_databases(FobsWriter *writer, const FobsExemplars *exemplars)
 {
 	FobsDatabaseSnapshot *snapshot =
 	palloc(FOBS_MAX_DATABASES * sizeof(FobsDatabaseSnapshot));
@@ -293,8 +313,13 @@ write_databases(FobsWriter *writer)
 			if (!is_used(snapshot, i))
 				continue;
 			if (family == &duration_family)
+			{
+				if (exemplars != NULL)
+					writer->exemplars(writer,
+									  fobs_exemplars_of_database(exemplars, i));
 				fobs_write_histogram(writer, &label, 1, &counters->durations,
 									 seconds(counters->duration_ns));
+			}
 			else if (family == &slow_family)
 				fobs_write_sample(writer, &label, 1, counters->slow);
 			else if (family == &rows_family)
@@ -383,7 +408,7 @@ operation_labels(FobsLabel *labels, const FobsOperationSum *sum)
 }
 
 static void
-write_operations(FobsWriter *writer)
+write_operations(FobsWriter *writer, const FobsExemplars *exemplars)
 {
 	int			nsums;
 	FobsOperationSum **sums = fobs_operations_sums(&nsums);
@@ -394,6 +419,11 @@ write_operations(FobsWriter *writer)
 	{
 		const FobsSeriesSnapshot *snapshot = &sums[i]->snapshot;
 
+		if (exemplars != NULL)
+			writer->exemplars(writer,
+							  fobs_exemplars_of_operation(exemplars,
+														  sums[i]->operation,
+														  sums[i]->type));
 		fobs_write_histogram(writer, labels, operation_labels(labels, sums[i]),
 							 &snapshot->durations,
 							 seconds(snapshot->duration_ns));
@@ -464,11 +494,15 @@ write_self(FobsWriter *writer)
 		{"version", FRAISEQL_OBS_VERSION},
 		{"postgres_version", GetConfigOption("server_version", false, false)}
 	};
+	FobsSpansInfo spans = fobs_spans_info();
 
 	write_single(writer, &label_truncated_family, fobs_context_truncated());
 	write_single(writer, &slow_log_dropped_family, fobs_slowlog_dropped());
 	write_single(writer, &slow_log_suppressed_family,
 				 fobs_slowlog_lines_suppressed());
+	write_single(writer, &spans_family, spans.recorded);
+	write_single(writer, &spans_dropped_family, spans.dropped);
+	write_single(writer, &spans_overwritten_family, spans.overwritten);
 	write_single(writer, &reset_family,
 				 fobs_unix_time(fobs_counters_reset_at()));
 	write_single(writer, &collection_family,
@@ -508,6 +542,14 @@ server_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
 	next->sample(next, suffix, translated, nlabels, value);
 }
 
+static void
+server_exemplars(FobsWriter *writer, const FobsExemplar *exemplars)
+{
+	FobsWriter *next = ((ServerWriter *) writer)->next;
+
+	next->exemplars(next, exemplars);
+}
+
 /* Puts a writer behind one that translates to the server's encoding. */
 static FobsWriter *
 server_writer_create(FobsWriter *next)
@@ -516,6 +558,8 @@ server_writer_create(FobsWriter *next)
 
 	server->writer.family = server_family;
 	server->writer.sample = server_sample;
+	if (next->exemplars != NULL)
+		server->writer.exemplars = server_exemplars;
 	server->next = next;
 	return &server->writer;
 }

@@ -32,7 +32,9 @@ typedef struct FobsOperationSum
 
 extern void fobs_operations_shmem_request(void);
 extern void fobs_operations_shmem_startup(void);
+#pragma GCC visibility push(hidden)
 extern FobsSeriesStore *fobs_operations_store;
+#pragma GCC visibility pop
 
 extern void fobs_operations_visit(FobsSeriesVisitor visitor, void *arg);
 extern FobsOperationSum **fobs_operations_sums(int *nsums);

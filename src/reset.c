@@ -20,6 +20,7 @@
 #include "operations.h"
 #include "queries.h"
 #include "slowlog.h"
+#include "spans.h"
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_reset_metrics);
 
@@ -34,7 +35,8 @@ static const ResetTarget targets[] = {
 	{"queries", fobs_queries_reset},
 	{"operations", fobs_operations_reset},
 	{"errors", fobs_errors_reset},
-	{"slow_queries", fobs_slowlog_reset}
+	{"slow_queries", fobs_slowlog_reset},
+	{"spans", fobs_spans_reset}
 };
 
 /*
@@ -55,7 +57,7 @@ fraiseql_obs_reset_metrics(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unrecognized reset target \"%s\"", name),
-				 errhint("Valid targets are \"all\", \"databases\", \"queries\", \"operations\", \"errors\", and \"slow_queries\".")));
+				 errhint("Valid targets are \"all\", \"databases\", \"queries\", \"operations\", \"errors\", \"slow_queries\", and \"spans\".")));
 
 	for (int i = 0; i < lengthof(targets); i++)
 	{

@@ -109,7 +109,9 @@ typedef union FobsSeriesPin
 	char		padding[PG_CACHE_LINE_SIZE];
 } FobsSeriesPin;
 
+#pragma GCC visibility push(hidden)
 extern FobsSeriesPin *fobs_series_my_pin;
+#pragma GCC visibility pop
 
 extern bool fobs_series_find_pin(void);
 extern void fobs_series_count_rare(FobsSeriesCounters *counters,

@@ -162,7 +162,7 @@ AS 'MODULE_PATHNAME', 'fraiseql_obs_reset_metrics'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION reset_metrics(text) IS
-'Starts counting anew: all, databases, queries, operations, errors or slow_queries';
+'Starts counting anew: all, databases, queries, operations, errors, slow_queries or spans';
 
 --
 -- Metrics

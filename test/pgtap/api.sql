@@ -23,7 +23,15 @@ INSERT INTO api VALUES
     ('slow_queries', 'integer', '{pg_monitor,pg_read_all_stats}'),
     ('metrics', '', '{pg_monitor}'),
     ('export_metrics', 'text', '{pg_monitor}'),
-    ('reset_metrics', 'text', '{}');
+    ('reset_metrics', 'text', '{}'),
+    ('spans', 'text,timestamptz,timestamptz,text,integer', '{pg_monitor,pg_read_all_stats}'),
+    ('spans_otlp', 'text,timestamptz,timestamptz,text,integer', '{pg_monitor,pg_read_all_stats}'),
+    ('trace_tree', 'text', '{pg_monitor,pg_read_all_stats}'),
+    ('request_timeline', 'text,timestamptz,regclass', '{pg_monitor,pg_read_all_stats}'),
+    ('timeline_statements', 'text,text[]', '{pg_monitor,pg_read_all_stats}'),
+    ('timeline_audit', 'text,text[],timestamptz', '{pg_monitor,pg_read_all_stats}'),
+    ('timeline_error_logs', '', '{pg_monitor,pg_read_all_stats}'),
+    ('timeline_errors', 'text,text[],timestamptz,regclass', '{pg_monitor,pg_read_all_stats}');
 
 -- The audit log's, with all that a caller may give and what is returned; what
 -- is not for callers has no arguments here.
@@ -324,7 +332,7 @@ SELECT is_empty(
         AND NOT coalesce(proconfig @> ARRAY['search_path=pg_catalog, pg_temp'], false)$$,
     'every function has a search_path of its own');
 SELECT views_are('fraiseql_obs', ARRAY['v_query_stats', 'v_operation_stats',
-                                       'v_error_stats', 'v_slow_queries']::name[]);
+                                       'v_error_stats', 'v_slow_queries', 'v_spans']::name[]);
 SELECT tables_are('fraiseql_obs', ARRAY['audit_registry']::name[]);
 SELECT has_function('fraiseql_obs', name,
                     string_to_array(nullif(args, ''), ',')::name[])
@@ -361,6 +369,19 @@ SELECT is(pg_temp.columns_of('error_stats'),
 SELECT is(pg_temp.columns_of('slow_queries'),
           'finished_at timestamp with time zone, datname text, usename text, application_name text, queryid bigint, query text, duration_ms float8, rows bigint, sqlstate text, operation text, user_id text, tenant_id text, request_id text, trace_id text, span_id text',
           'columns of slow_queries()');
+SELECT is(pg_temp.columns_of('spans'),
+          'trace_id text, span_id text, parent_span_id text, kind text, name text, started_at timestamp with time zone, duration_ms float8, busy_ms float8, rows bigint, shared_blks_hit bigint, shared_blks_read bigint, failed boolean, sqlstate text, queryid bigint, query text, datname text, usename text, pid integer, operation text, operation_type text, user_id text, tenant_id text, request_id text, sampled boolean, kept_as text',
+          'columns of spans()');
+SELECT is(pg_temp.columns_of('trace_tree'),
+          'span text, start_ms numeric, duration_ms numeric, rows bigint, shared_blks_hit bigint, shared_blks_read bigint, sqlstate text, query text',
+          'columns of trace_tree()');
+SELECT is(pg_temp.result_of('spans_otlp'), 'json', 'spans_otlp() returns json');
+SELECT is(pg_temp.result_of('request_timeline'), 'SETOF fraiseql_obs.timeline_event',
+          'request_timeline() returns events');
+SELECT is((SELECT string_agg(format('%s %s', attname, format_type(atttypid, NULL)), ', ' ORDER BY attnum)
+           FROM pg_attribute WHERE attrelid = 'fraiseql_obs.timeline_event'::regclass),
+          'at timestamp with time zone, source text, what text, duration_ms double precision, result text, sqlstate text, user_id text, tenant_id text, trace_id text, span_id text, request_id text, details jsonb',
+          'columns of timeline_event');
 SELECT is(pg_temp.columns_of('metrics'),
           'name text, type text, help text, labels jsonb, value float8',
           'columns of metrics()');
@@ -370,15 +391,19 @@ SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
 SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
 FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
+             ('spans', 'trace_id text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, operation text DEFAULT NULL::text, "limit" integer DEFAULT 1000%'),
+             ('spans_otlp', 'trace_id text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, operation text DEFAULT NULL::text, "limit" integer DEFAULT 1000'),
+             ('trace_tree', 'trace_id text%'),
+             ('request_timeline', 'id text, since timestamp with time zone DEFAULT (now() - ''1 day''::interval), error_log regclass DEFAULT NULL::regclass'),
              ('reset_metrics', 'target text DEFAULT ''all''::text')) AS v (name, pattern),
      LATERAL (SELECT p.oid, CASE WHEN pg_get_function_arguments(p.oid) LIKE pattern
                                  THEN pg_get_function_arguments(p.oid) ELSE pattern END AS expected
               FROM pg_proc AS p WHERE pronamespace = 'fraiseql_obs'::regnamespace
                 AND proname = name) AS p;
 SELECT columns_are('fraiseql_obs', v, ARRAY['id', 'data']::name[])
-FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries', 'v_spans']::name[]) AS v;
 SELECT col_type_is('fraiseql_obs', v, 'data', 'jsonb', v || '.data is jsonb')
-FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries', 'v_spans']::name[]) AS v;
 
 -- Privileges
 CREATE ROLE regress_fraiseql_public;
@@ -410,7 +435,7 @@ SELECT is(has_function_privilege(role, format('fraiseql_obs.%s()', name), 'EXECU
 FROM api, unnest(ARRAY['pg_monitor', 'pg_read_all_stats', 'regress_fraiseql_public']) AS role
 WHERE args = '';
 SELECT table_privs_are('fraiseql_obs', v, 'regress_fraiseql_public', '{}'::name[])
-FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries']::name[]) AS v;
+FROM unnest(ARRAY['v_query_stats', 'v_operation_stats', 'v_error_stats', 'v_slow_queries', 'v_spans']::name[]) AS v;
 SELECT is_empty(
     $$SELECT p.oid::regprocedure FROM pg_proc AS p
       WHERE pronamespace = 'fraiseql_obs'::regnamespace AND prosecdef
@@ -463,6 +488,7 @@ SELECT bag_eq(
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),
+      ('fraiseql_obs.max_spans', 'postmaster', 'integer', '4096'),
       ('fraiseql_obs.max_queries', 'postmaster', 'integer', '1000'),
       ('fraiseql_obs.metrics_enabled', 'superuser', 'bool', 'on'),
       ('fraiseql_obs.operation_name', 'user', 'string', ''),

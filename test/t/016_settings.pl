@@ -47,6 +47,7 @@ foreach my $prefix ('fraiseql', 'app')
 foreach my $bad (
 	[ 'max_queries', 1, '1000' ],
 	[ 'max_operations', 1, '500' ],
+	[ 'max_spans', 1, '4096' ],
 	[ 'slow_query_threshold', 0, '100ms' ],
 	[ 'track', 'some', 'top' ])
 {

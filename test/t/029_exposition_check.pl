@@ -235,4 +235,23 @@ finds(
 	"# TYPE a_total counter\n# HELP a_total Help.\na_total 1\n# EOF\n",
 	'counter whose family has _total');
 
+# Exemplars
+my $exemplar = ' # {trace_id="' . '1' x 32 . '",span_id="' . '2' x 16 . '"}';
+my $om_histogram = "# TYPE x histogram\n# HELP x Help.\n";
+my $with_exemplar = $om_histogram . histogram('l="1"', @good) . "# EOF\n";
+$with_exemplar =~ s/(le="1.0"} 2)/$1$exemplar 0.75 1700000000.123/;
+is(join('|', check('openmetrics', $with_exemplar)), '0|', 'an exemplar');
+finds(qr/neither metadata nor a sample/, 'prometheus',
+	$with_exemplar =~ s/^# EOF\n//mr, 'exemplar in the older format');
+foreach my $value ('0.5', '1.5')
+{
+	finds(qr/exemplar of x\{l='1'\} is not in its bucket/, 'openmetrics',
+		$with_exemplar =~ s/ 0\.75 / $value /r, "exemplar of $value");
+}
+finds(qr/exemplar of what is no bucket/, 'openmetrics',
+	$om_counter . "a_total 1$exemplar 1 1700000000.123\n# EOF\n",
+	'exemplar of a counter');
+finds(qr/neither metadata nor a sample/, 'openmetrics',
+	$with_exemplar =~ s/1{32}/1/r, 'exemplar without a trace');
+
 done_testing();

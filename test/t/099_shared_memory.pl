@@ -17,7 +17,7 @@ plan skip_all => 'no README.md' unless -f $readme;
 my ($formula) = slurp_file($readme) =~ /^    ([\d,]+ \+ [^\n]* S) +bytes$/m
   or die 'no formula in the README';
 $formula =~ s/,//g;
-$formula =~ s/(\d) ([BQOS])/$1 * $2/g;
+$formula =~ s/(\d) ([BQOST])/$1 * $2/g;
 $formula =~ s/([QO])\xe2\x80\xb2/(($1 + 31) \/ 32 * 32)/g;
 
 sub is_as_stated
@@ -33,6 +33,7 @@ sub is_as_stated
 					+ current_setting('max_wal_senders')::bigint + current_setting('$slots')::bigint + $more AS B,
 				current_setting('fraiseql_obs.max_queries')::bigint AS Q,
 				current_setting('fraiseql_obs.max_operations')::bigint AS O,
+				current_setting('fraiseql_obs.max_spans')::bigint AS T,
 				current_setting('fraiseql_obs.audit_ring_slots')::bigint AS S) AS s)), $name);
 	return;
 }
@@ -46,6 +47,7 @@ max_connections = 37
 max_worker_processes = 11
 fraiseql_obs.max_queries = 1234
 fraiseql_obs.max_operations = 77
+fraiseql_obs.max_spans = 55
 fraiseql_obs.audit_ring_slots = 99));
 $node->restart;
 is_as_stated($node, 'with others');
