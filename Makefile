@@ -33,11 +33,14 @@ OBJS = \
 	src/conditions.o \
 	src/context.o \
 	src/counters.o \
+	src/endpoint.o \
 	src/errors.o \
 	src/exemplars.o \
 	src/exposition.o \
 	src/fraiseql_obs.o \
 	src/guc.o \
+	src/health.o \
+	src/health_facts.o \
 	src/histogram.o \
 	src/hooks.o \
 	src/label.o \
@@ -45,9 +48,11 @@ OBJS = \
 	src/metrics.o \
 	src/operations.o \
 	src/otlp_json.o \
+	src/probes.o \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/server_backends.o \
 	src/slowlog.o \
 	src/spans.o \
 	src/sqlcommenter.o \
@@ -69,7 +74,7 @@ PG_CPPFLAGS += -fvisibility=hidden \
 # was built with it has its SHA-256, which is several times as fast if it is not
 # looked up for each hash.
 ifeq ($(shell pkg-config --exists libcrypto 2>/dev/null && echo yes),yes)
-MODULES = src/fraiseql_obs_sign
+MODULES += src/fraiseql_obs_sign
 PG_CPPFLAGS += -DHAVE_LIBCRYPTO
 override SHLIB_LINK += $(shell pkg-config --libs libcrypto)
 src/fraiseql_obs_sign.so: override LDFLAGS_SL += $(shell pkg-config --libs libcrypto)
@@ -77,8 +82,32 @@ else
 $(info fraiseql_obs_sign is left out: checkpoints are not signed without libcrypto (libssl-dev, pkg-config))
 endif
 
+# The HTTP endpoint is a module of its own, where libmicrohttpd is; it compresses
+# where zlib is.
+HTTP_OBJS = \
+	src/http/accept.o \
+	src/http/connection.o \
+	src/http/fraiseql_obs_http.o \
+	src/http/listener.o \
+	src/http/request.o \
+	src/http/server.o \
+	src/http/token.o
+ifeq ($(shell pkg-config --exists libmicrohttpd 2>/dev/null && echo yes),yes)
+MODULES += src/http/fraiseql_obs_http
+HTTP_LIBS = libmicrohttpd
+ifeq ($(shell pkg-config --exists zlib 2>/dev/null && echo yes),yes)
+HTTP_LIBS += zlib
+$(HTTP_OBJS): override CPPFLAGS += -DFRAISEQL_OBS_HAVE_ZLIB
+endif
+$(HTTP_OBJS) $(HTTP_OBJS:.o=.bc): override CPPFLAGS += -I$(CURDIR)/src $(shell pkg-config --cflags $(HTTP_LIBS))
+src/http/fraiseql_obs_http.so: override LDFLAGS_SL += $(shell pkg-config --libs $(HTTP_LIBS))
+else
+$(info fraiseql_obs_http is left out: there is no HTTP endpoint without libmicrohttpd (libmicrohttpd-dev, pkg-config))
+endif
+EXTRA_CLEAN = src/secret_file.o $(HTTP_OBJS)
+
 # The install script of this release, put together of a part for each concept.
-SQL_PARTS = header statistics trace spans audit_log audit_write audit_ring audit_capture audit_sources \
+SQL_PARTS = header statistics trace spans endpoint health audit_log audit_write audit_ring audit_capture audit_sources \
 	audit_read audit_rollups audit_seals audit_verify audit_holds audit_retention audit_erasure \
 	audit_integrity audit_report audit_report_forms audit_actors audit_analysis \
 	audit_attach audit_privileges
@@ -109,6 +138,7 @@ REGRESS = \
 	exceptions \
 	export_formats \
 	extension \
+	health \
 	identity \
 	masking \
 	nested \
@@ -149,5 +179,11 @@ include $(PGXS)
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
 
+# PGXS makes such a module of one object alone.
+src/fraiseql_obs_sign.so: src/secret_file.o
+src/http/fraiseql_obs_http.so: $(HTTP_OBJS) src/secret_file.o
+$(addsuffix $(DLSUFFIX), $(MODULES)): %$(DLSUFFIX): %.o
+	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
+
 # PGXS does not track header dependencies.
-$(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h)
+$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS): $(wildcard src/*.h src/http/*.h)

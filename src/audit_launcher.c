@@ -38,6 +38,7 @@
 #include "audit_process.h"
 #include "audit_worker.h"
 #include "compat.h"
+#include "endpoint.h"
 
 #define RESTART_MS		5000
 #define RESTART_S		(RESTART_MS / 1000)
@@ -267,6 +268,7 @@ fraiseql_obs_audit_launcher_main(Datum arg)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			fobs_endpoint_reloaded();
 		}
 	}
 

@@ -9,16 +9,13 @@
  * needs neither a transaction nor a database, and works on a standby.  The
  * locks on the way are lightweight ones that core holds for moments.
  *
- * Freshness.  Core keeps two kinds of snapshots, and a scrape must see
- * neither an old one nor leave its own behind:
- * - Cumulative statistics obey stats_fetch_consistency.  We read them with
- *   "none", which neither looks at the snapshot of the current transaction
- *   nor adds to it, and put back what reading the fixed-numbered kinds
- *   overwrites.  A transaction that reads pg_stat_database and the like sees
- *   what it would have seen without us.
- * - The entries of backends are copied once per transaction, whatever the
- *   setting, and the copy cannot be put back.  We drop it before and after:
- *   pg_stat_activity is read anew after a scrape in the same transaction.
+ * Freshness.  Core keeps snapshots, and a scrape must see neither an old one
+ * nor leave its own behind.  Cumulative statistics obey
+ * stats_fetch_consistency: we read them with "none", which neither looks at
+ * the snapshot of the current transaction nor adds to it, and put back what
+ * reading the fixed-numbered kinds overwrites.  A transaction that reads
+ * pg_stat_database and the like sees what it would have seen without us.  As
+ * to the entries of backends, see server_backends.c.
  *
  * Databases.  Those that counters.c tells apart have their own series; the
  * rest is summed into "other".  Which databases exist, connected to or not,
@@ -62,7 +59,6 @@
 #include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/backend_status.h"
 #include "utils/pgstat_internal.h"
 #include "utils/timestamp.h"
 
@@ -70,6 +66,7 @@
 #include "compat.h"
 #include "counters.h"
 #include "label.h"
+#include "server_backends.h"
 
 /* Stands for objects that belong to all databases, in core's statistics */
 #define SHARED_OBJECTS	InvalidOid
@@ -254,8 +251,7 @@ static const FobsFamily standby_lag_family = {
 
 static void read_databases(ServerState *state);
 static void read_backends(ServerState *state);
-static void read_backend(ServerState *state,
-						 const PgBackendStatus *backend);
+static void read_backend(const PgBackendStatus *backend, void *arg);
 static void read_statistics(ServerState *state);
 static void read_fresh_statistics(ServerState *state);
 static void read_database_statistics(ServerState *state, const Oid *oids,
@@ -350,31 +346,24 @@ database_index(const ServerState *state, Oid oid)
 static void
 read_backends(ServerState *state)
 {
-	int			nbackends;
-
 	state->sender_pids = palloc(Max(max_wal_senders, 1) * sizeof(int));
 	state->sender_names = palloc(Max(max_wal_senders, 1) *
 								 sizeof(*state->sender_names));
 
-	pgstat_clear_backend_activity_snapshot();
-	nbackends = pgstat_fetch_stat_numbackends();
-	for (int i = 1; i <= nbackends; i++)
-		read_backend(state,
-					 &pgstat_get_local_beentry_by_index(i)->backendStatus);
-	pgstat_clear_backend_activity_snapshot();
+	fobs_backends_visit(read_backend, state);
 }
 
 static void
-read_backend(ServerState *state, const PgBackendStatus *backend)
+read_backend(const PgBackendStatus *backend, void *arg)
 {
+	ServerState *state = arg;
 	TimestampTz xact_start = backend->st_xact_start_timestamp;
 
 	if (backend->st_backendType == B_BACKEND)
 		state->connections[database_index(state, backend->st_databaseid)]
 			[connection_state(backend->st_state)]++;
 
-	if ((backend->st_backendType == B_BACKEND ||
-		 backend->st_backendType == B_BG_WORKER) && xact_start != 0 &&
+	if (fobs_backends_in_transaction(backend) &&
 		(state->oldest_xact == 0 || xact_start < state->oldest_xact))
 		state->oldest_xact = xact_start;
 

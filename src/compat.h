@@ -95,6 +95,14 @@ extern int no_such_variable
 #define TransamVariables ShmemVariableCache
 #endif
 
+/* 16 made a second kind of connections that are not for everybody */
+#if PG_VERSION_NUM >= 160000
+#define RESERVED_CONNECTIONS \
+	(SuperuserReservedConnections + ReservedConnections)
+#else
+#define RESERVED_CONNECTIONS ReservedBackends
+#endif
+
 /* 16 has one function for whose an object is */
 #if PG_VERSION_NUM < 160000
 #define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)
@@ -164,6 +172,11 @@ extern int no_such_variable
 #define number_of_settings() GetNumConfigOptions()
 #else
 #define number_of_settings() 0
+#endif
+
+/* 17 lets a resource owner have a set of what is waited for */
+#if PG_VERSION_NUM < 170000
+#define CreateWaitEventSet(owner, n) CreateWaitEventSet(TopMemoryContext, n)
 #endif
 
 /* 18 lets a module name itself */

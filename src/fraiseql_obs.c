@@ -24,8 +24,10 @@
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
+#include "endpoint.h"
 #include "errors.h"
 #include "guc.h"
+#include "health_facts.h"
 #include "histogram.h"
 #include "hooks.h"
 #include "metrics.h"
@@ -58,6 +60,8 @@ shmem_request(void)
 	fobs_metrics_shmem_request();
 	fobs_audit_databases_shmem_request();
 	fobs_audit_ring_shmem_request();
+	fobs_health_shmem_request();
+	fobs_endpoint_shmem_request();
 }
 
 static void
@@ -78,6 +82,8 @@ shmem_startup(void)
 	fobs_metrics_shmem_startup();
 	fobs_audit_databases_shmem_startup();
 	fobs_audit_ring_shmem_startup();
+	fobs_health_shmem_startup();
+	fobs_endpoint_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -98,4 +104,5 @@ _PG_init(void)
 	fobs_hooks_install();
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
+	fobs_endpoint_register();
 }

@@ -15,24 +15,17 @@
  */
 #include "postgres.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
-#include "common/file_perm.h"
 #include "fmgr.h"
-#include "storage/fd.h"
 
 #include "compat.h"
 #include "fraiseql_obs_sign.h"
-
-/* What must not be permitted on a key that belongs to root */
-#define ROOT_MODE_MASK	(S_IWGRP | S_IXGRP | S_IRWXO)
+#include "secret_file.h"
 
 /* Bytes of a key file, at most */
 #define KEY_FILE_MAX	8192
@@ -50,56 +43,13 @@ no_passphrase(char *buffer, int size, int writing, void *arg)
 	return 0;
 }
 
-/* The same rule as for the server's TLS key, see ssl_key_file. */
-static bool
-is_secret(const struct stat *status)
-{
-	if (status->st_uid == geteuid())
-		return !(status->st_mode & PG_MODE_MASK_OWNER);
-	return status->st_uid == 0 && !(status->st_mode & ROOT_MODE_MASK);
-}
-
-static void
-check_permissions(const char *key_file, const struct stat *status)
-{
-	if (!S_ISREG(status->st_mode))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("private key file \"%s\" is not a regular file",
-						key_file)));
-	if (!is_secret(status))
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("private key file \"%s\" must be readable by its owner alone",
-						key_file),
-				 errhint("It must belong to the server's user with permissions u=rw (0600) or less, or to root with u=rw,g=r (0640) or less.")));
-}
-
-/* Reads the file into buffer; returns how much it is. */
-static int
-read_key_file(const char *key_file, char *buffer)
-{
-	FILE	   *file = AllocateFile(key_file, PG_BINARY_R);
-	struct stat status;
-	size_t		size;
-
-	if (file == NULL || fstat(fileno(file), &status) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read private key file \"%s\": %m",
-						key_file)));
-	check_permissions(key_file, &status);
-	size = fread(buffer, 1, KEY_FILE_MAX, file);
-	FreeFile(file);
-	return (int) size;
-}
-
 /* The Ed25519 key in a file, or NULL */
 static EVP_PKEY *
 read_key(const char *key_file)
 {
 	char		buffer[KEY_FILE_MAX];
-	int			size = read_key_file(key_file, buffer);
+	int			size = fobs_secret_file_read("private key file", key_file,
+											 buffer, sizeof(buffer));
 	BIO		   *bio = BIO_new_mem_buf(buffer, size);
 	EVP_PKEY   *key = NULL;
 

@@ -26,7 +26,9 @@
 #include "audit_guard.h"
 #include "audit_worker.h"
 #include "context.h"
+#include "endpoint.h"
 #include "guc.h"
+#include "health_facts.h"
 
 /*
  * The main switch, and the one of metrics.  With either off, statements are
@@ -332,10 +334,130 @@ define_audit_log_retention(void)
 }
 
 static void
+define_health_check_timeout(void)
+{
+	const char *name = "fraiseql_obs.health_check_timeout";
+	const char *variable = "FRAISEQL_HEALTH_CHECK_TIMEOUT_MS";
+	const char *value = env_value(variable);
+	int			boot_value = 5000;
+	bool		seeded = value != NULL;
+
+	if (seeded)
+	{
+		int			parsed;
+
+		if (parse_int(value, &parsed, GUC_UNIT_MS, NULL) && parsed >= 1)
+			boot_value = parsed;
+		else
+		{
+			warn_environment(variable, value,
+							 "milliseconds from 1 to 2147483647");
+			seeded = false;
+		}
+	}
+
+	DefineCustomIntVariable(name,
+							"Sets how long health checks may take.",
+							NULL,
+							&fobs_health_check_timeout_ms,
+							boot_value, 1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	if (seeded)
+		SetConfigOption(name, psprintf("%d", boot_value),
+						PGC_POSTMASTER, PGC_S_ENV_VAR);
+}
+
+/* From when on a health check warns or fails; zero is never. */
+static void
+define_limit(const char *name, const char *description, int *storage,
+			 int boot_value, int max, int unit)
+{
+	DefineCustomIntVariable(name, description, "Zero disables the check.",
+							storage, boot_value, 0, max,
+							PGC_SIGHUP, unit, NULL, NULL, NULL);
+}
+
+static void
+define_health_limits(void)
+{
+	FobsHealthLimits *limits = &fobs_health_limits;
+
+	define_limit("fraiseql_obs.health_connections_warning",
+				 "Sets the percentage of connections in use that degrades the server's health.",
+				 &limits->connections_warning, 80, 100, 0);
+	define_limit("fraiseql_obs.health_connections_failure",
+				 "Sets the percentage of connections in use that makes the server not ready.",
+				 &limits->connections_failure, 0, 100, 0);
+	define_limit("fraiseql_obs.health_lag_warning",
+				 "Sets the lag of replication that degrades the server's health.",
+				 &limits->lag_warning, 256 * 1024, INT_MAX, GUC_UNIT_KB);
+	define_limit("fraiseql_obs.health_lag_failure",
+				 "Sets the lag of replication that makes a replica not ready.",
+				 &limits->lag_failure, 0, INT_MAX, GUC_UNIT_KB);
+	define_limit("fraiseql_obs.health_replay_warning",
+				 "Sets for how long replay must not advance to degrade the server's health.",
+				 &limits->replay_warning, 300, INT_MAX, GUC_UNIT_S);
+	define_limit("fraiseql_obs.health_transaction_warning",
+				 "Sets the age of an open transaction that degrades the server's health.",
+				 &limits->transaction_warning, 3600, INT_MAX, GUC_UNIT_S);
+	define_limit("fraiseql_obs.health_xid_age_warning",
+				 "Sets how many transactions back one that is not frozen degrades the server's health.",
+				 &limits->xid_age_warning, 1000000000, 2000000000, 0);
+	define_limit("fraiseql_obs.health_disk_warning",
+				 "Sets the percentage of disk space below which the server's health is degraded.",
+				 &limits->disk_warning, 10, 100, 0);
+	define_limit("fraiseql_obs.health_disk_failure",
+				 "Sets the percentage of disk space below which the server is not ready.",
+				 &limits->disk_failure, 0, 100, 0);
+	define_limit("fraiseql_obs.health_seal_lag_warning",
+				 "Sets for how long an audit log must not be sealed to degrade the server's health.",
+				 &limits->seal_lag_warning, 300, INT_MAX, GUC_UNIT_S);
+	define_limit("fraiseql_obs.health_crash_warning",
+				 "Sets for how long a crash degrades the server's health.",
+				 &limits->crash_warning, 3600, INT_MAX, GUC_UNIT_S);
+}
+
+static void
 define_context(const char *name, const char *description, char **storage)
 {
 	DefineCustomStringVariable(name, description, NULL, storage, "",
 							   PGC_USERSET, 0, NULL, assign_context, NULL);
+}
+
+/* Those of the HTTP endpoint; its worker reads them anew at SIGHUP. */
+static void
+define_endpoint(void)
+{
+	FobsEndpointSettings *settings = &fobs_endpoint_settings;
+
+	DefineCustomIntVariable("fraiseql_obs.http_port",
+							"Sets the port of the HTTP endpoint.",
+							"0 turns the endpoint off.",
+							&settings->port, 0, 0, 65535,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_listen_addresses",
+							   "Lists where the HTTP endpoint listens: addresses, host names and absolute paths of Unix-domain sockets.",
+							   NULL,
+							   &settings->listen_addresses, "127.0.0.1",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_token_file",
+							   "Sets the file with the tokens that the HTTP endpoint asks for.",
+							   NULL,
+							   &settings->token_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_tls_cert_file",
+							   "Sets the file with the certificate of the HTTP endpoint.",
+							   "Without one, it does not speak TLS.",
+							   &settings->tls_cert_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.http_tls_key_file",
+							   "Sets the file with the private key of the HTTP endpoint.",
+							   NULL,
+							   &settings->tls_key_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 }
 
 /*
@@ -439,6 +561,9 @@ fobs_guc_init(void)
 							   &fobs_audit_signing_key_file, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	define_health_check_timeout();
+	define_health_limits();
+	define_endpoint();
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

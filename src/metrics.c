@@ -4,8 +4,9 @@
  *	  All metrics, as samples or as text.
  *
  * The families about statements and about ourselves stand here, those about
- * the server in collector.c, those about audit logs in audit_metrics.c;
- * together they are the catalogue.  Names are API.
+ * the server in collector.c, those about audit logs in audit_metrics.c, those
+ * about the HTTP endpoint in endpoint.c; together they are the catalogue.
+ * Names are API.
  * Every export and metrics() goes through fobs_metrics_write(), so a sample
  * that stands in one stands in all.
  *
@@ -41,6 +42,7 @@
 #include "context.h"
 #include "compat.h"
 #include "counters.h"
+#include "endpoint.h"
 #include "errors.h"
 #include "exemplars.h"
 #include "label.h"
@@ -236,6 +238,7 @@ fobs_metrics_write(FobsWriter *writer)
 	write_operations(writer, exemplars);
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
+	fobs_endpoint_metrics_write(writer);
 	write_self(writer);
 	fobs_collector_write(writer);
 }

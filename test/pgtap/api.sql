@@ -31,7 +31,13 @@ INSERT INTO api VALUES
     ('timeline_statements', 'text,text[]', '{pg_monitor,pg_read_all_stats}'),
     ('timeline_audit', 'text,text[],timestamptz', '{pg_monitor,pg_read_all_stats}'),
     ('timeline_error_logs', '', '{pg_monitor,pg_read_all_stats}'),
-    ('timeline_errors', 'text,text[],timestamptz,regclass', '{pg_monitor,pg_read_all_stats}');
+    ('timeline_errors', 'text,text[],timestamptz,regclass', '{pg_monitor,pg_read_all_stats}'),
+    ('health', '', '{pg_monitor}'),
+    ('liveness', '', '{pg_monitor}'),
+    ('readiness', 'text,text', '{pg_monitor}'),
+    ('health_verdict', 'jsonb,text,text', '{pg_monitor}'),
+    ('drain', 'boolean', '{}'),
+    ('http_restart', '', '{}');
 
 -- The audit log's, with all that a caller may give and what is returned; what
 -- is not for callers has no arguments here.
@@ -388,6 +394,10 @@ SELECT is(pg_temp.columns_of('metrics'),
 SELECT is(pg_temp.result_of('export_metrics'), 'text', 'export_metrics() returns text');
 SELECT is(pg_temp.result_of('reset_metrics'), 'timestamp with time zone',
           'reset_metrics() returns the time');
+SELECT is(pg_temp.result_of(name), result, format('%s() returns %s', name, result))
+FROM (VALUES ('health', 'jsonb'), ('liveness', 'jsonb'), ('readiness', 'jsonb'),
+             ('health_verdict', 'jsonb'), ('drain', 'void')) AS v (name, result);
+SELECT is(pg_temp.result_of('http_restart'), 'boolean', 'http_restart() says whether there is one');
 SELECT is(pg_get_function_arguments(p.oid), expected, name || ' and its defaults')
 FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('export_metrics', 'format text DEFAULT ''prometheus''::text'),
@@ -395,6 +405,9 @@ FROM (VALUES ('slow_queries', '"limit" integer DEFAULT 50%'),
              ('spans_otlp', 'trace_id text DEFAULT NULL::text, since timestamp with time zone DEFAULT NULL::timestamp with time zone, until timestamp with time zone DEFAULT NULL::timestamp with time zone, operation text DEFAULT NULL::text, "limit" integer DEFAULT 1000'),
              ('trace_tree', 'trace_id text%'),
              ('request_timeline', 'id text, since timestamp with time zone DEFAULT (now() - ''1 day''::interval), error_log regclass DEFAULT NULL::regclass'),
+             ('readiness', 'role text DEFAULT NULL::text, max_lag text DEFAULT NULL::text'),
+             ('health_verdict', 'checks jsonb, role text DEFAULT NULL::text, max_lag text DEFAULT NULL::text'),
+             ('drain', '"on" boolean DEFAULT true'),
              ('reset_metrics', 'target text DEFAULT ''all''::text')) AS v (name, pattern),
      LATERAL (SELECT p.oid, CASE WHEN pg_get_function_arguments(p.oid) LIKE pattern
                                  THEN pg_get_function_arguments(p.oid) ELSE pattern END AS expected
@@ -486,6 +499,11 @@ SELECT bag_eq(
       ('fraiseql_obs.audit_signing_key_file', 'sighup', 'string', ''),
       ('fraiseql_obs.audit_worker', 'sighup', 'bool', 'on'),
       ('fraiseql_obs.enabled', 'superuser', 'bool', 'on'),
+      ('fraiseql_obs.http_listen_addresses', 'sighup', 'string', '127.0.0.1'),
+      ('fraiseql_obs.http_port', 'sighup', 'integer', '0'),
+      ('fraiseql_obs.http_tls_cert_file', 'sighup', 'string', ''),
+      ('fraiseql_obs.http_tls_key_file', 'sighup', 'string', ''),
+      ('fraiseql_obs.http_token_file', 'sighup', 'string', ''),
       ('fraiseql_obs.include_query_bodies', 'superuser', 'bool', 'off'),
       ('fraiseql_obs.max_operations', 'postmaster', 'integer', '500'),
       ('fraiseql_obs.max_spans', 'postmaster', 'integer', '4096'),

@@ -39,7 +39,8 @@ is( warnings_of_start(
 		FRAISEQL_TRACE_SAMPLE_RATE => '0.25',
 		FRAISEQL_SLOW_QUERY_THRESHOLD_MS => '250.5',
 		FRAISEQL_INCLUDE_QUERY_BODIES => 'true',
-		FRAISEQL_AUDIT_LOG_RETENTION_DAYS => '400'),
+		FRAISEQL_AUDIT_LOG_RETENTION_DAYS => '400',
+		FRAISEQL_HEALTH_CHECK_TIMEOUT_MS => '1500'),
 	'', 'no warning');
 is(show('enabled'), 'off', 'enabled');
 is(show('metrics_enabled'), 'off', 'metrics_enabled');
@@ -53,8 +54,9 @@ is(show('include_query_bodies'), 'on', 'include_query_bodies');
 is( $node->safe_psql('postgres',
 		"SELECT count(*) FROM pg_settings WHERE name LIKE 'fraiseql_obs.%'"
 		  . " AND source = 'environment variable'"),
-	'7', 'the source is known');
+	'8', 'the source is known');
 is(show('audit_log_retention'), '400d', 'audit_log_retention');
+is(show('health_check_timeout'), '1500ms', 'health_check_timeout');
 is( $node->safe_psql('postgres',
 		"SET fraiseql_obs.slow_query_threshold = '3ms';"
 		  . ' SHOW fraiseql_obs.slow_query_threshold;'),
@@ -73,7 +75,8 @@ $node->adjust_conf('postgresql.conf', 'fraiseql_obs.slow_query_threshold',
 
 my $log = warnings_of_start(
 	FRAISEQL_METRICS_ENABLED => 'perhaps',
-	FRAISEQL_SLOW_QUERY_THRESHOLD_MS => '0');
+	FRAISEQL_SLOW_QUERY_THRESHOLD_MS => '0',
+	FRAISEQL_HEALTH_CHECK_TIMEOUT_MS => '0');
 like($log, qr/WARNING: +invalid value "perhaps".*"FRAISEQL_METRICS_ENABLED"/,
 	'not a Boolean');
 like(
@@ -81,6 +84,11 @@ like(
 	qr/WARNING: +invalid value "0".*"FRAISEQL_SLOW_QUERY_THRESHOLD_MS"/,
 	'zero is no threshold');
 like($log, qr/0\.001 to 2147483647/, 'the range');
+like(
+	$log,
+	qr/WARNING: +invalid value "0".*"FRAISEQL_HEALTH_CHECK_TIMEOUT_MS"/,
+	'zero is no timeout');
+is(show('health_check_timeout'), '5s', 'the default holds');
 is(show('metrics_enabled'), 'on', 'the default holds');
 is(show('slow_query_threshold'), '100ms', 'the default holds');
 

@@ -216,7 +216,8 @@ sub operate
 
 my $primary = start_node(
 	'primary',
-	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n",
+	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n"
+	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port(),
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 

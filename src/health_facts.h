@@ -1,0 +1,24 @@
+/*-------------------------------------------------------------------------
+ *
+ * health_facts.h
+ *	  What health checks look at, from shared memory.
+ *
+ * See health_facts.c for where each number comes from.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_HEALTH_FACTS_H
+#define FRAISEQL_OBS_HEALTH_FACTS_H
+
+#include "health.h"
+
+/* The settings "health_check_timeout", in milliseconds, and "health_..." */
+extern int	fobs_health_check_timeout_ms;
+extern FobsHealthLimits fobs_health_limits;
+
+extern void fobs_health_shmem_request(void);
+extern void fobs_health_shmem_startup(void);
+extern void fobs_health_read(FobsHealthFacts *facts);
+extern void fobs_health_clear(FobsHealthFacts *facts);
+
+#endif							/* FRAISEQL_OBS_HEALTH_FACTS_H */

@@ -1,0 +1,22 @@
+/*-------------------------------------------------------------------------
+ *
+ * listener.h
+ *	  Where the HTTP endpoint listens.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRAISEQL_OBS_LISTENER_H
+#define FRAISEQL_OBS_LISTENER_H
+
+#include <sys/socket.h>
+
+#define FOBS_MAX_LISTENERS 16
+
+extern bool fobs_listeners_open(const char *addresses, int port);
+extern void fobs_listeners_forget_complaint(void);
+extern void fobs_listeners_close(void);
+extern int	fobs_listeners_sockets(pgsocket *sockets);
+extern bool fobs_listeners_are_private(void);
+extern bool fobs_address_is_local(const struct sockaddr *address);
+
+#endif							/* FRAISEQL_OBS_LISTENER_H */
