@@ -32,6 +32,7 @@
 #include "hooks.h"
 #include "metrics.h"
 #include "operations.h"
+#include "otlp_sender.h"
 #include "queries.h"
 #include "slowlog.h"
 #include "spans.h"
@@ -62,6 +63,7 @@ shmem_request(void)
 	fobs_audit_ring_shmem_request();
 	fobs_health_shmem_request();
 	fobs_endpoint_shmem_request();
+	fobs_otlp_sender_shmem_request();
 }
 
 static void
@@ -84,6 +86,7 @@ shmem_startup(void)
 	fobs_audit_ring_shmem_startup();
 	fobs_health_shmem_startup();
 	fobs_endpoint_shmem_startup();
+	fobs_otlp_sender_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -105,4 +108,5 @@ _PG_init(void)
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
 	fobs_endpoint_register();
+	fobs_otlp_sender_register();
 }

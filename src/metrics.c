@@ -48,6 +48,7 @@
 #include "label.h"
 #include "metrics.h"
 #include "operations.h"
+#include "otlp_sender.h"
 #include "queries.h"
 #include "slowlog.h"
 #include "spans.h"
@@ -239,6 +240,7 @@ fobs_metrics_write(FobsWriter *writer)
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
 	fobs_endpoint_metrics_write(writer);
+	fobs_otlp_metrics_write(writer);
 	write_self(writer);
 	fobs_collector_write(writer);
 }

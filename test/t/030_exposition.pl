@@ -217,7 +217,8 @@ sub operate
 my $primary = start_node(
 	'primary',
 	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n"
-	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port(),
+	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port()
+	  . "\nfraiseql_obs.otlp_endpoint = 'http://127.0.0.1:1'\n",
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 
