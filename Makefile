@@ -69,8 +69,10 @@ RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | hea
 PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 
 # What PostgreSQL 16 and later do for all extensions: only what the server
-# calls is visible, so that our own calls and variables are direct.
-PG_CPPFLAGS += -fvisibility=hidden \
+# calls is visible, so that our own calls and variables are direct (those of a
+# header if it says so).  Calls of the server do without the detour that would
+# find it late.
+PG_CPPFLAGS += -fvisibility=hidden -fno-plt \
 	-DPGDLLEXPORT='__attribute__((visibility("default")))'
 
 # What signs checkpoints is a module of its own, where OpenSSL is.  A server that

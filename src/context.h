@@ -57,10 +57,12 @@ extern void fobs_context_shmem_startup(void);
 extern bool fobs_context_sources_check(const char *names);
 extern void fobs_context_sources_assign(FobsSource source, const char *names);
 
-/* The context last made; see fobs_context_capture() */
 #pragma GCC visibility push(hidden)
+
+/* The context last made; see fobs_context_capture() */
 extern FobsContext *fobs_context_latest;
 extern bool fobs_context_stale;
+
 #pragma GCC visibility pop
 
 extern void fobs_context_renew(const char *query, int query_len);

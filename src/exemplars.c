@@ -134,15 +134,15 @@ fobs_exemplars_collect(void)
 
 /* Those of a database, an entry of counters.c, one for each bucket */
 const FobsExemplar *
-fobs_exemplars_of_database(const FobsExemplars *exemplars, int database)
+fobs_database_exemplars(const FobsExemplars *all, int database)
 {
-	return exemplars->databases[database];
+	return all->databases[database];
 }
 
 /* Those of an operation, one for each bucket; NULL if there are none */
 const FobsExemplar *
-fobs_exemplars_of_operation(const FobsExemplars *exemplars,
-							const char *operation, const char *type)
+fobs_operation_exemplars(const FobsExemplars *all, const char *operation,
+						 const char *type)
 {
-	return find_operation(exemplars, operation, type, HASH_FIND);
+	return find_operation(all, operation, type, HASH_FIND);
 }

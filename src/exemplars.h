@@ -16,10 +16,10 @@
 typedef struct FobsExemplars FobsExemplars;
 
 extern FobsExemplars *fobs_exemplars_collect(void);
-extern const FobsExemplar *fobs_exemplars_of_database(const FobsExemplars *exemplars,
-													  int database);
-extern const FobsExemplar *fobs_exemplars_of_operation(const FobsExemplars *exemplars,
-													   const char *operation,
-													   const char *type);
+extern const FobsExemplar *fobs_database_exemplars(const FobsExemplars *all,
+												   int database);
+extern const FobsExemplar *fobs_operation_exemplars(const FobsExemplars *all,
+													const char *operation,
+													const char *type);
 
 #endif							/* FRAISEQL_OBS_EXEMPLARS_H */

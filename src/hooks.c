@@ -37,6 +37,9 @@
  * autovacuum, a CHECK of a parameter's type) is nested, too; see
  * plans_toplevel().
  *
+ * A statement of a sampled request is traced as well (tracing.c).  Its span is
+ * recorded when it is published, and so is one of what was slow or has failed.
+ *
  * We never write to what we are given (other extensions read the query
  * identifier after us), never raise an error and never talk to the client, but
  * for the audit log's guard, whose purpose it is to refuse.
@@ -600,8 +603,8 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel,
 }
 
 /*
- * A statement of a sampled request begins.  Where it was planned has begun with
- * that.
+ * A statement of a sampled request begins.  One that was planned has begun
+ * with that.
  */
 static pg_noinline void
 begin_traced(Statement *statement)

@@ -319,9 +319,13 @@ write_databases(FobsWriter *writer, const FobsExemplars *exemplars)
 				continue;
 			if (family == &duration_family)
 			{
+				const FobsExemplar *of_database;
+
 				if (exemplars != NULL)
-					writer->exemplars(writer,
-									  fobs_exemplars_of_database(exemplars, i));
+				{
+					of_database = fobs_database_exemplars(exemplars, i);
+					writer->exemplars(writer, of_database);
+				}
 				fobs_write_histogram(writer, &label, 1, &counters->durations,
 									 seconds(counters->duration_ns));
 			}
@@ -426,9 +430,9 @@ write_operations(FobsWriter *writer, const FobsExemplars *exemplars)
 
 		if (exemplars != NULL)
 			writer->exemplars(writer,
-							  fobs_exemplars_of_operation(exemplars,
-														  sums[i]->operation,
-														  sums[i]->type));
+							  fobs_operation_exemplars(exemplars,
+													   sums[i]->operation,
+													   sums[i]->type));
 		fobs_write_histogram(writer, labels, operation_labels(labels, sums[i]),
 							 &snapshot->durations,
 							 seconds(snapshot->duration_ns));

@@ -4,15 +4,15 @@
  *	  Spans in, OTLP/JSON out.
  *
  * An ExportTraceServiceRequest of the OpenTelemetry protocol 1.x, as one POSTs
- * it to /v1/traces with Content-Type: application/json.  The mapping is that of
- * protobuf to JSON with what OTLP says otherwise: names in lowerCamelCase,
+ * it to /v1/traces with Content-Type: application/json.  The mapping is that
+ * of protobuf to JSON with what OTLP says otherwise: names in lowerCamelCase,
  * identifiers of traces and spans in hexadecimal, 64-bit integers as strings,
  * enumerations as numbers.
  *
  * Names of attributes are those of OpenTelemetry's semantic conventions for
  * databases where there are any, else they begin with "fraiseql_obs.".  Those
- * conventions speak of the client of a database; this is the server, whence the
- * kind of a client's statement.
+ * conventions speak of the client of a database; this is the server, whence
+ * the kind of a client's statement.
  *
  * Pure formatting: no shared memory and no catalogs.  Allocates in the current
  * memory context.

@@ -515,10 +515,12 @@ static bool
 is_looked_for(const FobsSpanScan *scan, const FobsSpan *span)
 {
 	const FobsSpanHeader *header = &span->header;
+	const uint8_t *trace_id = scan->trace.trace_id;
 
 	return (scan->sees_all || header->userid == scan->userid) &&
-		(!scan->by_trace || memcmp(header->trace.trace_id, scan->trace.trace_id,
-								   sizeof(scan->trace.trace_id)) == 0) &&
+		(!scan->by_trace ||
+		 memcmp(header->trace.trace_id, trace_id,
+				sizeof(scan->trace.trace_id)) == 0) &&
 		header->start_ns + (int64) header->duration_ns >= scan->since_ns &&
 		header->start_ns < scan->until_ns &&
 		(!scan->by_operation ||
@@ -648,7 +650,7 @@ put_request(SpanRows *rows, const FobsSpan *span)
 	else
 		put_null(rows);
 	put(rows, Int32GetDatum(header->pid));
-	for (int which = FOBS_SPAN_OPERATION; which <= FOBS_SPAN_REQUEST_ID; which++)
+	for (int which = 0; which < FOBS_SPAN_QUERY; which++)
 		put_text(rows, fobs_spans_text(span, which));
 	put(rows, BoolGetDatum(fobs_trace_is_sampled(&header->trace)));
 	put(rows, CStringGetTextDatum(reason_names[header->reason]));

@@ -4,8 +4,8 @@
  *	  W3C Trace Context: pure text in, identifiers out, and the way back.
  *
  * The rules are those of https://www.w3.org/TR/trace-context-1/ and of the
- * random flag of https://www.w3.org/TR/trace-context-2/; keys of tracestate are
- * those of level 2, which are all of level 1 and some more.
+ * random flag of https://www.w3.org/TR/trace-context-2/; keys of tracestate
+ * are those of level 2, which are all of level 1 and some more.
  *
  *		traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
  *		tracestate: rojo=00f067aa0ba902b7,congo=t61rcWkgMzE
@@ -13,6 +13,8 @@
  * A text that breaks a rule is ignored as a whole; there is nothing between
  * right and wrong.  Where the specification leaves a choice:
  *	- of a tracestate that is invalid in one place nothing is passed on;
+ *	- of several members with a key the first is passed on, which is the latest
+ *	  (level 2 leaves it to who sends them that there is only one);
  *	- list members that are empty do not count among the 32;
  *	- a tracestate longer than 512 characters is cut by whole members, first
  *	  those of more than 128 characters, then those at its end.
@@ -311,6 +313,7 @@ static bool
 read_members(const char *text, size_t len, MemberList *list)
 {
 	const char *end = text + len;
+	int			seen = 0;
 
 	list->n = 0;
 	list->len = 0;
@@ -325,12 +328,14 @@ read_members(const char *text, size_t len, MemberList *list)
 		trim(&start, &next);
 		if (start < next)
 		{
-			if (list->n == FOBS_TRACESTATE_MEMBERS ||
-				!read_member(start, next, &member) ||
-				list_has_key(list, &member))
+			if (seen++ == FOBS_TRACESTATE_MEMBERS ||
+				!read_member(start, next, &member))
 				return false;
-			list->len += member.len + (list->n > 0);
-			list->members[list->n++] = member;
+			if (!list_has_key(list, &member))
+			{
+				list->len += member.len + (list->n > 0);
+				list->members[list->n++] = member;
+			}
 		}
 		if (comma == NULL)
 			return true;

@@ -10,8 +10,8 @@
  *
  * What is traced and being executed is a chain from the innermost outwards, so
  * that what a function runs finds its parent.  A statement is in it while it
- * is in ExecutorRun or ExecutorFinish, or in ProcessUtility.  Whatever an error
- * has ended is taken out of it with all that was inside.
+ * is in ExecutorRun or ExecutorFinish, or in ProcessUtility.  Whatever an
+ * error has ended is taken out of it with all that was inside.
  *
  * A commit has a span if something in the transaction was traced and it wrote.
  * It begins with the command, so that deferred triggers are part of it, or,

@@ -25,9 +25,10 @@ my @added = (
 	[ both => 'both' ]);
 my %barred = (select => 1, nested => 1);
 
-# What pg_tracing 1.0 adds to a statement that it traces (PostgreSQL 15, by the
-# same workloads); ours are to be a tenth of that.
-my %pg_tracing = (select => 39_501, nested => 9_491, one => 29_048);
+# What sampling a statement adds to one that is not sampled, in pg_tracing 1.0
+# (PostgreSQL 15, by the same workloads); for ours it is to be a tenth of that.
+my %pg_tracing = (
+	select => 39_501 - 409, nested => 9_491 - 265, one => 29_048 - 1_858);
 my $sampled_bar = 0.1;
 
 # Instructions that a backend ran in its life
@@ -133,11 +134,14 @@ for my $workload (grep { $barred{ $_->[0] } } @workloads)
 }
 for my $workload (@workloads)
 {
-	my $ratio = added($workload->[0], 'sampled') / $pg_tracing{ $workload->[0] };
+	my ($name, $title) = @$workload;
+	my $sampling = added($name, 'sampled') - added($name, 'with_operation');
+	my $ratio = $sampling / $pg_tracing{$name};
 	my $met = $ratio <= $sampled_bar;
 
-	printf "%s: fraiseql_obs with its trace sampled, %s: %.3f of what pg_tracing adds, at most %s\n",
-	  $met ? 'met' : 'MISSED', $workload->[1], $ratio, $sampled_bar;
+	printf "%s: sampling, %s: %s instructions, %.3f of what it takes pg_tracing, at most %s\n",
+	  $met ? 'met' : 'MISSED', $title, number($sampling), $ratio,
+	  $sampled_bar;
 	$missed = 1 unless $met;
 }
 exit $missed;

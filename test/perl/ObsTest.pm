@@ -16,7 +16,7 @@ use Test::More;
 
 use parent 'Exporter';
 our @EXPORT = qw(start_node observe op counts took totals errors metric
-  reset_counts set_guard make_old_audit_log maintain);
+  reset_counts set_guard make_old_audit_log maintain connect_drivers);
 
 # A running server with both databases and the extensions
 sub start_node
@@ -59,6 +59,26 @@ sub op
 {
 	my ($name, $sql) = @_;
 	return "$sql /*action='$name'*/";
+}
+
+# Has drivers connect to the database "app", and Node find node-postgres: where
+# Debian has its modules; who has a Node of his own has npm.
+sub connect_drivers
+{
+	my ($node, $folder) = @_;
+
+	$ENV{PGHOST} = $node->host;
+	$ENV{PGPORT} = $node->port;
+	$ENV{PGDATABASE} = 'app';
+	$ENV{PGUSER} = getpwuid($<);    # node-postgres looks nowhere else
+	delete $ENV{DATABASE_URL};
+	$ENV{NODE_PATH} = '/usr/share/nodejs:/usr/lib/nodejs';
+	if (system(q(node -e "require('pg')" >/dev/null 2>&1)) != 0
+		&& system("npm install --silent --no-audit --no-fund --prefix '$folder' pg >/dev/null 2>&1 </dev/null") == 0)
+	{
+		$ENV{NODE_PATH} = "$folder/node_modules";
+	}
+	return;
 }
 
 # Switches the guard of audit logs for all sessions that begin from now on.

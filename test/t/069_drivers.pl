@@ -17,18 +17,7 @@ my $readme = slurp_file("$FindBin::RealBin/../../README.md");
 
 $node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log()');
 
-# where Debian has Node's modules; who has a Node of his own has npm
-$ENV{NODE_PATH} = '/usr/share/nodejs:/usr/lib/nodejs';
-if (system(q(node -e "require('pg')" >/dev/null 2>&1)) != 0
-	&& system("npm install --silent --no-audit --no-fund --prefix '$folder' pg >/dev/null 2>&1 </dev/null") == 0)
-{
-	$ENV{NODE_PATH} = "$folder/node_modules";
-}
-$ENV{PGHOST} = $node->host;
-$ENV{PGPORT} = $node->port;
-$ENV{PGDATABASE} = 'app';
-$ENV{PGUSER} = getpwuid($<);    # node-postgres looks nowhere else
-delete $ENV{DATABASE_URL};
+connect_drivers($node, $folder);
 
 # title in the README, interpreter, what loads the driver, what is printed
 foreach (
