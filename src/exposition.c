@@ -87,6 +87,17 @@ fobs_metric_type_name(FobsMetricType type)
 	return type_names[type];
 }
 
+/* As appendBinaryStringInfo(), for text so short that a call is the most */
+static inline void
+append(StringInfo out, const char *text, int len)
+{
+	if (unlikely(out->len + len >= out->maxlen))
+		enlargeStringInfo(out, len);
+	memcpy(out->data + out->len, text, len);
+	out->len += len;
+	out->data[out->len] = '\0';
+}
+
 /* Opens a family; it appears once it has a sample. */
 void
 fobs_write_family(FobsWriter *writer, const FobsFamily *family)
@@ -222,16 +233,16 @@ text_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
 	if (!text->announced)
 		text_announce(text);
 
-	appendBinaryStringInfo(out, text->family->name, text->name_len);
-	appendStringInfoString(out, suffix);
+	append(out, text->family->name, text->name_len);
+	append(out, suffix, strlen(suffix));
 	for (int i = 0; i < nlabels; i++)
 	{
-		appendStringInfoChar(out, i == 0 ? '{' : ',');
+		append(out, i == 0 ? "{" : ",", 1);
 		text_label(out, &labels[i]);
 	}
 	if (nlabels > 0)
-		appendStringInfoChar(out, '}');
-	appendStringInfoChar(out, ' ');
+		append(out, "}", 1);
+	append(out, " ", 1);
 	fobs_append_number(out, value);
 	if (text->exemplar != NULL)
 		text_exemplar(text, suffix, value);
@@ -307,10 +318,10 @@ text_announce(TextWriter *text)
 static void
 text_label(StringInfo out, const FobsLabel *label)
 {
-	appendStringInfoString(out, label->name);
-	appendStringInfoString(out, "=\"");
+	append(out, label->name, strlen(label->name));
+	append(out, "=\"", 2);
 	append_escaped(out, label->value, true);
-	appendStringInfoChar(out, '"');
+	append(out, "\"", 1);
 }
 
 /* Appends text with \, newlines and, if asked, " escaped. */
@@ -319,17 +330,15 @@ append_escaped(StringInfo out, const char *value, bool quotes)
 {
 	for (;;)
 	{
-		const char *end = value;
+		size_t		len = strcspn(value, quotes ? "\\\n\"" : "\\\n");
 
-		while (*end != '\0' && *end != '\\' && *end != '\n' &&
-			   (*end != '"' || !quotes))
-			end++;
-		appendBinaryStringInfo(out, value, end - value);
-		if (*end == '\0')
+		append(out, value, len);
+		value += len;
+		if (*value == '\0')
 			return;
-		appendStringInfoChar(out, '\\');
-		appendStringInfoChar(out, *end == '\n' ? 'n' : *end);
-		value = end + 1;
+		append(out, *value == '\n' ? "\\n" : *value == '"' ? "\\\"" : "\\\\",
+			   2);
+		value++;
 	}
 }
 

@@ -85,7 +85,10 @@ leave(int code, Datum arg)
 	fobs_listeners_close();
 }
 
-/* Finds the extension that this worker belongs to. */
+/*
+ * Finds the extension that this worker belongs to.  If that is of another
+ * release, it was replaced while the server ran, and no attempt will help.
+ */
 static void
 find_endpoint(void)
 {
@@ -95,12 +98,15 @@ find_endpoint(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("fraiseql_obs must be loaded via \"shared_preload_libraries\"")));
 	if (strcmp(endpoint->version, FRAISEQL_OBS_VERSION) != 0)
-		ereport(FATAL,
+	{
+		ereport(LOG,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("module \"%s\" is of version %s, but fraiseql_obs that is loaded of version %s",
 						FOBS_ENDPOINT_MODULE, FRAISEQL_OBS_VERSION,
 						endpoint->version),
 				 errhint("Restart the server.")));
+		proc_exit(0);
+	}
 }
 
 /* Becomes the worker; of two, the one that comes second leaves for good. */
@@ -173,6 +179,7 @@ warn_if_public(void)
 				 errhint("Set \"fraiseql_obs.http_token_file\".")));
 }
 
+/* No place is opened before what is served there is as it is to be. */
 static bool
 open_listeners(void)
 {
@@ -181,7 +188,7 @@ open_listeners(void)
 
 	if (settings->port == 0)
 		fobs_listeners_close();
-	else if (fobs_server_is_running())
+	else if (done[PART_SERVER])
 		listening = fobs_listeners_open(settings->listen_addresses,
 										settings->port);
 	pg_atomic_write_u32(&endpoint->shared->listening, listening);

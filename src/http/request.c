@@ -453,6 +453,8 @@ fobs_request_handle(void *cls, struct MHD_Connection *http, const char *url,
 		.path = path_of(url),
 	};
 
+	if (request.connection == NULL)
+		return MHD_NO;
 	if (*state == NULL)
 	{
 		*state = request.connection;	/* anything but NULL */

@@ -54,6 +54,9 @@ typedef struct Credentials
 static struct MHD_Daemon *server = NULL;
 static Credentials current;
 
+static void log_message(void *cls, const char *format, va_list args)
+			pg_attribute_printf(2, 0);
+
 static void
 log_message(void *cls, const char *format, va_list args)
 {

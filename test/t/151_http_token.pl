@@ -60,8 +60,8 @@ foreach my $authorization ('', 'Bearer', 'Bearer ', 'Bearer secret-', 'Bearer se
 		401, 'not ' . (length $authorization > 50 ? 'a long one' : "\"$authorization\""));
 }
 is(status_of($port, "/metrics?token=secret-1"), 401, 'not in the URL, where it would be logged');
-is(ask($port, "GET /metrics\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")->{status} =~ /^40/,
-	1, 'a zero byte does not open it');
+unlike(ask($port, "GET /metrics\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")->{status},
+	qr/^[^4]/, 'a zero byte does not open it');
 
 # exchanged while both are valid
 write_tokens("# since Monday\nsecret-1\n\n  secret-2  \r\n");

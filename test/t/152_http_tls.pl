@@ -84,7 +84,7 @@ my @kept = ('openssl', 's_client', '-connect', "127.0.0.1:$port", '-quiet', '-ig
 my ($in, $kept_out, $kept_err) = ('', '', '');
 my $kept = IPC::Run::start(\@kept, '<', \$in, '>', \$kept_out, '2>', \$kept_err, timeout(60));
 $in = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-$kept->pump until $kept_out =~ /200 OK.*OK\n/s;
+$kept->pump until $kept_out =~ /200 OK.*alive/s;
 $node->append_conf('postgresql.conf', 'work_mem = 5MB');
 $node->reload;
 $node->poll_query_until('postgres', q(SELECT current_setting('work_mem') = '5MB'));
@@ -115,11 +115,14 @@ foreach my $case (
 }
 chmod 0644, "$folder/third.key";
 my $from = -s $node->logfile;
+$node->append_conf('postgresql.conf', "fraiseql_obs.http_listen_addresses = '127.0.0.1, 127.0.0.2'");
 use_certificate($node, "$folder/third.crt", "$folder/third.key");
 $node->wait_for_log(qr/LOG: .*private key file ".*third.key" must be readable by its owner alone/, $from);
 is((tls_get($port, '/healthz'))[1], 'second', 'a key that others read: the certificate of before');
+is(dial("127.0.0.2:$port"), undef, 'and no new address');
 chmod 0600, "$folder/third.key";
 ok(wait_for_certificate($port, 'third'), 'what failed is tried again');
+ok(dial("127.0.0.2:$port"), 'with the new address');
 
 # with a bad one from the start there is no endpoint rather than one without TLS
 use_certificate($node, "$folder/bad.crt", "$folder/third.key");
