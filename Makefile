@@ -29,6 +29,7 @@ OBJS = \
 	src/audit_verified.o \
 	src/audit_verify.o \
 	src/audit_worker.o \
+	src/canary.o \
 	src/collector.o \
 	src/conditions.o \
 	src/context.o \
@@ -54,7 +55,17 @@ OBJS = \
 	src/queries.o \
 	src/reset.o \
 	src/series.o \
+	src/server_activity.o \
 	src/server_backends.o \
+	src/server_databases.o \
+	src/server_health.o \
+	src/server_horizons.o \
+	src/server_locks.o \
+	src/server_replication.o \
+	src/server_settings.o \
+	src/server_slots.o \
+	src/server_statistics.o \
+	src/server_wal.o \
 	src/slowlog.o \
 	src/spans.o \
 	src/sqlcommenter.o \

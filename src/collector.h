@@ -3,7 +3,7 @@
  * collector.h
  *	  Reads the server's state into samples.
  *
- * See collector.c for where each number comes from.
+ * See collector.c for what holds for all of it.
  *
  *-------------------------------------------------------------------------
  */
@@ -12,8 +12,6 @@
 
 #include "exposition.h"
 
-extern void fobs_collector_shmem_request(void);
-extern void fobs_collector_shmem_startup(void);
 extern void fobs_collector_write(FobsWriter *writer);
 
 #endif							/* FRAISEQL_OBS_COLLECTOR_H */

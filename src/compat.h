@@ -114,11 +114,40 @@ extern int no_such_variable
 	pgstat_fetch_stat_local_beentry(i)
 #endif
 
-/* 16 dropped n_ from the fields of a database's statistics */
+/* 16 dropped n_ from the fields of a database's statistics, and more */
 #if PG_VERSION_NUM >= 160000
 #define PGSTAT_DB_FIELD(entry, field) ((entry)->field)
+#define PGSTAT_DB_OFFSET(field) offsetof(PgStat_StatDBEntry, field)
 #else
+#define n_blk_read_time n_block_read_time
+#define n_blk_write_time n_block_write_time
+#define n_session_time total_session_time
+#define n_active_time total_active_time
+#define n_idle_in_transaction_time total_idle_in_xact_time
 #define PGSTAT_DB_FIELD(entry, field) ((entry)->n_##field)
+#define PGSTAT_DB_OFFSET(field) offsetof(PgStat_StatDBEntry, n_##field)
+#endif
+
+/* What stands in a list from 16 on */
+#if PG_VERSION_NUM >= 160000
+#define SINCE_16(...) __VA_ARGS__
+#else
+#define SINCE_16(...)
+#endif
+
+/* 16 has more reasons to invalidate a replication slot than one */
+#if PG_VERSION_NUM >= 160000
+#define SLOT_IS_INVALIDATED(slot) ((slot)->data.invalidated != RS_INVAL_NONE)
+#else
+#define SLOT_IS_INVALIDATED(slot) \
+	(!XLogRecPtrIsInvalid((slot)->data.invalidated_at))
+#endif
+
+/* 16 says how many types of processes there are */
+#if PG_VERSION_NUM >= 160000
+#define BACKEND_TYPES ((int) BACKEND_NUM_TYPES)
+#else
+#define BACKEND_TYPES ((int) B_LOGGER + 1)
 #endif
 
 /* 17 renamed the checkpointer's statistics */

@@ -21,6 +21,7 @@
 #include "audit_guard.h"
 #include "audit_worker.h"
 #include "audit_ring.h"
+#include "canary.h"
 #include "compat.h"
 #include "context.h"
 #include "counters.h"
@@ -64,6 +65,7 @@ shmem_request(void)
 	fobs_health_shmem_request();
 	fobs_endpoint_shmem_request();
 	fobs_otlp_sender_shmem_request();
+	fobs_canary_shmem_request();
 }
 
 static void
@@ -87,6 +89,7 @@ shmem_startup(void)
 	fobs_health_shmem_startup();
 	fobs_endpoint_shmem_startup();
 	fobs_otlp_sender_shmem_startup();
+	fobs_canary_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
 
@@ -109,4 +112,5 @@ _PG_init(void)
 	fobs_audit_launcher_register();
 	fobs_endpoint_register();
 	fobs_otlp_sender_register();
+	fobs_canary_register();
 }

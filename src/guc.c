@@ -25,6 +25,7 @@
 
 #include "audit_guard.h"
 #include "audit_worker.h"
+#include "canary.h"
 #include "context.h"
 #include "endpoint.h"
 #include "guc.h"
@@ -419,9 +420,30 @@ define_health_limits(void)
 	define_limit("fraiseql_obs.health_seal_lag_warning",
 				 "Sets for how long an audit log must not be sealed to degrade the server's health.",
 				 &limits->seal_lag_warning, 300, INT_MAX, GUC_UNIT_S);
+	define_limit("fraiseql_obs.health_canary_warning",
+				 "Sets for how long the canary must not have succeeded to degrade the server's health.",
+				 &limits->canary_warning, 60, INT_MAX, GUC_UNIT_S);
+	define_limit("fraiseql_obs.health_canary_failure",
+				 "Sets for how long the canary must not have succeeded to make the server not ready.",
+				 &limits->canary_failure, 0, INT_MAX, GUC_UNIT_S);
 	define_limit("fraiseql_obs.health_crash_warning",
 				 "Sets for how long a crash degrades the server's health.",
 				 &limits->crash_warning, 3600, INT_MAX, GUC_UNIT_S);
+}
+
+static void
+define_canary(void)
+{
+	DefineCustomIntVariable("fraiseql_obs.health_canary_interval",
+							"Sets how often a background worker tries to read and write.",
+							"Zero disables the worker.",
+							&fobs_canary_interval_s, 0, 0, 3600,
+							PGC_POSTMASTER, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.health_canary_database",
+							   "Sets the database that this worker connects to.",
+							   NULL,
+							   &fobs_canary_database, "postgres",
+							   PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
 static void
@@ -614,6 +636,7 @@ fobs_guc_init(void)
 	define_health_limits();
 	define_endpoint();
 	define_otlp();
+	define_canary();
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",
 				   &fobs_operation_name);

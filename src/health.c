@@ -40,7 +40,7 @@ const char *const fobs_role_names[FOBS_N_ROLES] = {
 
 const char *const fobs_check_names[FOBS_N_CHECKS] = {
 	"server", "drain", "recovery", "replication", "connections", "crash",
-	"xid_age", "audit", "transactions", "disk"
+	"canary", "xid_age", "audit", "transactions", "disk"
 };
 
 static const char *const state_names[FOBS_N_STATES] = {
@@ -103,6 +103,11 @@ static const struct
 	{FOBS_CHECK_CRASH, "restarted_at", FOBS_FACT_TIME},
 	[FOBS_FACT_CRASH_AGE] =
 	{FOBS_CHECK_CRASH, "seconds_ago", FOBS_FACT_NUMBER},
+
+	[FOBS_FACT_CANARY_AGE] =
+	{FOBS_CHECK_CANARY, "succeeded_seconds_ago", FOBS_FACT_NUMBER},
+	[FOBS_FACT_CANARY_DURATION] =
+	{FOBS_CHECK_CANARY, "duration_seconds", FOBS_FACT_NUMBER},
 
 	[FOBS_FACT_OLDEST_UNFROZEN] =
 	{FOBS_CHECK_XID_AGE, "oldest_unfrozen", FOBS_FACT_NUMBER},
@@ -276,6 +281,19 @@ check_crash(Case *c)
 }
 
 static void
+check_canary(Case *c)
+{
+	double		age = c->values[FOBS_FACT_CANARY_AGE];
+
+	if (reaches(age, c->limits->canary_failure))
+		complain(c, FOBS_CHECK_CANARY, FOBS_UNHEALTHY,
+				 "the canary has not succeeded for %.0f s", age);
+	if (reaches(age, c->limits->canary_warning))
+		complain(c, FOBS_CHECK_CANARY, FOBS_DEGRADED,
+				 "the canary has not succeeded for %.0f s", age);
+}
+
+static void
 check_xid_age(Case *c)
 {
 	double		limit = c->limits->xid_age_warning;
@@ -357,6 +375,7 @@ fobs_health_judge(const FobsHealthFacts *facts,
 		[FOBS_CHECK_REPLICATION] = check_replication,
 		[FOBS_CHECK_CONNECTIONS] = check_connections,
 		[FOBS_CHECK_CRASH] = check_crash,
+		[FOBS_CHECK_CANARY] = check_canary,
 		[FOBS_CHECK_XID_AGE] = check_xid_age,
 		[FOBS_CHECK_AUDIT] = check_audit,
 		[FOBS_CHECK_TRANSACTIONS] = check_transactions,

@@ -30,6 +30,7 @@ typedef enum FobsCheck
 	FOBS_CHECK_REPLICATION,
 	FOBS_CHECK_CONNECTIONS,
 	FOBS_CHECK_CRASH,
+	FOBS_CHECK_CANARY,
 	FOBS_CHECK_XID_AGE,
 	FOBS_CHECK_AUDIT,
 	FOBS_CHECK_TRANSACTIONS,
@@ -59,6 +60,8 @@ typedef enum FobsFact
 	FOBS_FACT_CONNECTIONS_RESERVED,
 	FOBS_FACT_CRASHED_AT,
 	FOBS_FACT_CRASH_AGE,
+	FOBS_FACT_CANARY_AGE,
+	FOBS_FACT_CANARY_DURATION,
 	FOBS_FACT_OLDEST_UNFROZEN,
 	FOBS_FACT_OLDEST_XMIN,
 	FOBS_FACT_OLDEST_MULTIXACT,
@@ -114,6 +117,8 @@ typedef struct FobsHealthLimits
 	int			disk_failure;
 	int			seal_lag_warning;	/* seconds */
 	int			crash_warning;	/* seconds */
+	int			canary_warning; /* seconds */
+	int			canary_failure;
 } FobsHealthLimits;
 
 /* What a caller of readiness asks for besides */

@@ -35,8 +35,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "access/multixact.h"
-#include "access/transam.h"
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "catalog/pg_control.h"
@@ -48,9 +46,7 @@
 #include "replication/walsender.h"
 #include "replication/walsender_private.h"
 #include "storage/fd.h"
-#include "storage/lwlock.h"
 #include "storage/proc.h"
-#include "storage/procarray.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
 #include "utils/float.h"
@@ -59,14 +55,16 @@
 
 #include "audit_databases.h"
 #include "audit_worker.h"
+#include "canary.h"
 #include "compat.h"
 #include "counters.h"
 #include "health_facts.h"
 #include "server_backends.h"
+#include "server_horizons.h"
 
 typedef struct HealthShared
 {
-	TimestampTz crashed_at;		/* when it started after that; 0: it did not */
+	TimestampTz crashed_at;		/* when it started after that; or 0 */
 	slock_t		mutex;			/* protects all that follows */
 	TimestampTz drained_at;		/* 0: in rotation */
 	XLogRecPtr	behind_at;		/* replay had come so far ... */
@@ -374,43 +372,32 @@ read_crash(FobsHealthFacts *facts)
 													   facts->at);
 }
 
-/* How long ago a transaction identifier was the next one */
-static double
-xid_age(TransactionId xid, TransactionId next)
+/* A canary that has not succeeded yet has not since the server started. */
+static void
+read_canary(FobsHealthFacts *facts)
 {
-	if (!TransactionIdIsNormal(xid) || !TransactionIdIsNormal(next))
-		return get_float8_nan();
-	return Max((int32) (next - xid), 0);
+	TimestampTz at;
+	double		seconds;
+
+	if (fobs_canary_interval_s == 0)
+		return;
+	if (fobs_canary_last_success(&at, &seconds))
+		facts->values[FOBS_FACT_CANARY_DURATION] = seconds;
+	else
+		at = PgStartTime;
+	facts->values[FOBS_FACT_CANARY_AGE] = seconds_since(at, facts->at);
 }
 
 static void
 read_xid_age(FobsHealthFacts *facts)
 {
-	double	   *values = facts->values;
-	TransactionId next;
-	TransactionId oldest;
-	TransactionId stop;
-	MultiXactId oldest_multi;
-	MultiXactId next_multi;
+	FobsHorizons horizons;
 
-	LWLockAcquire(XidGenLock, LW_SHARED);
-	next = XidFromFullTransactionId(TransamVariables->nextXid);
-	oldest = TransamVariables->oldestXid;
-	stop = TransamVariables->xidStopLimit;
-	LWLockRelease(XidGenLock);
-	ReadMultiXactIdRange(&oldest_multi, &next_multi);
-
-	values[FOBS_FACT_OLDEST_UNFROZEN] = xid_age(oldest, next);
-	if (MultiXactIdIsValid(oldest_multi))
-		values[FOBS_FACT_OLDEST_MULTIXACT] =
-			Max((int32) (next_multi - oldest_multi), 0);
-	if (!RecoveryInProgress() && TransactionIdIsNormal(stop))
-		values[FOBS_FACT_XIDS_LEFT] = (int32) (stop - next);
-
-	/* before that, no horizon is kept */
-	if (!RecoveryInProgress() || HotStandbyActive())
-		values[FOBS_FACT_OLDEST_XMIN] =
-			xid_age(GetOldestNonRemovableTransactionId(NULL), next);
+	fobs_horizons_read(&horizons);
+	facts->values[FOBS_FACT_OLDEST_UNFROZEN] = horizons.oldest_unfrozen;
+	facts->values[FOBS_FACT_OLDEST_XMIN] = horizons.oldest_xmin;
+	facts->values[FOBS_FACT_OLDEST_MULTIXACT] = horizons.oldest_multixact;
+	facts->values[FOBS_FACT_XIDS_LEFT] = horizons.left;
 }
 
 /*
@@ -508,6 +495,7 @@ fobs_health_read(FobsHealthFacts *facts)
 		[FOBS_CHECK_REPLICATION] = read_replication,
 		[FOBS_CHECK_CONNECTIONS] = read_connections,
 		[FOBS_CHECK_CRASH] = read_crash,
+		[FOBS_CHECK_CANARY] = read_canary,
 		[FOBS_CHECK_XID_AGE] = read_xid_age,
 		[FOBS_CHECK_AUDIT] = read_audit,
 		[FOBS_CHECK_TRANSACTIONS] = read_transactions,

@@ -50,6 +50,7 @@
 #include "operations.h"
 #include "otlp_sender.h"
 #include "queries.h"
+#include "server.h"
 #include "slowlog.h"
 #include "spans.h"
 
@@ -203,7 +204,7 @@ void
 fobs_metrics_shmem_request(void)
 {
 	RequestAddinShmemSpace(sizeof(MetricsShared));
-	fobs_collector_shmem_request();
+	fobs_server_databases_shmem_request();
 }
 
 /* Creates or finds the shared memory; caller holds AddinShmemInitLock. */
@@ -212,7 +213,7 @@ fobs_metrics_shmem_startup(void)
 {
 	bool		found;
 
-	fobs_collector_shmem_startup();
+	fobs_server_databases_shmem_startup();
 	shared = ShmemInitStruct("fraiseql_obs_metrics", sizeof(MetricsShared),
 							 &found);
 	if (found)

@@ -151,8 +151,11 @@ fact_value(const JsonbValue *key, FobsFact fact, FobsFactKind kind,
 	if (value->type == jbvNull)
 		return get_float8_nan();
 	if (kind == FOBS_FACT_NUMBER && value->type == jbvNumeric)
-		return DatumGetFloat8(DirectFunctionCall1(numeric_float8,
-												  NumericGetDatum(value->val.numeric)));
+	{
+		Datum		numeric = NumericGetDatum(value->val.numeric);
+
+		return DatumGetFloat8(DirectFunctionCall1(numeric_float8, numeric));
+	}
 	if (kind == FOBS_FACT_BOOLEAN && value->type == jbvBool)
 		return value->val.boolean;
 	if (value->type == jbvString)
@@ -162,7 +165,8 @@ fact_value(const JsonbValue *key, FobsFact fact, FobsFactKind kind,
 
 		if (kind == FOBS_FACT_NAME)
 		{
-			int			word = fobs_health_find_word(fact, text, strlen(text));
+			int			word = fobs_health_find_word(fact, text,
+													 strlen(text));
 
 			if (word >= 0)
 				return word;
@@ -171,10 +175,15 @@ fact_value(const JsonbValue *key, FobsFact fact, FobsFactKind kind,
 			return DatumGetLSN(DirectFunctionCall1(pg_lsn_in,
 												   CStringGetDatum(text)));
 		else if (kind == FOBS_FACT_TIME)
-			return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in,
-														   CStringGetDatum(text),
-														   ObjectIdGetDatum(InvalidOid),
-														   Int32GetDatum(-1)));
+		{
+			Datum		datum = DirectFunctionCall3(timestamptz_in,
+													CStringGetDatum(text),
+													InvalidOid, -1);
+			TimestampTz time = DatumGetTimestampTz(datum);
+
+			if (!TIMESTAMP_NOT_FINITE(time))
+				return time;
+		}
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -219,6 +228,7 @@ fraiseql_obs_health(PG_FUNCTION_ARGS)
 Datum
 fraiseql_obs_liveness(PG_FUNCTION_ARGS)
 {
+	fobs_counters_require();
 	PG_RETURN_DATUM(answer(FOBS_PROBE_LIVENESS, NULL));
 }
 
@@ -246,6 +256,8 @@ fraiseql_obs_health_verdict(PG_FUNCTION_ARGS)
 	JsonbValue	key;
 	JsonbValue	value;
 
+	/* without, there are no settings to judge by */
+	fobs_counters_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	checks = PG_GETARG_JSONB_P(0);

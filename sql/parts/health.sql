@@ -31,7 +31,7 @@ COMMENT ON FUNCTION readiness(text, text) IS
 CREATE FUNCTION health_verdict(checks jsonb, role text DEFAULT NULL, max_lag text DEFAULT NULL)
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'fraiseql_obs_health_verdict'
-LANGUAGE C STABLE PARALLEL SAFE;
+LANGUAGE C VOLATILE PARALLEL SAFE;
 
 COMMENT ON FUNCTION health_verdict(jsonb, text, text) IS
 'What health() would say of values in the form of its own checks, with the settings as they are';

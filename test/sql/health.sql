@@ -64,6 +64,9 @@ FROM (VALUES
     (602, '{"crash": {"seconds_ago": 0}}', NULL, NULL),
     (603, '{"crash": {"seconds_ago": 3599.9}}', NULL, NULL),
     (604, '{"crash": {"seconds_ago": 3600}}', NULL, NULL),
+    -- the canary
+    (651, '{"canary": {"succeeded_seconds_ago": 59.9, "duration_seconds": 0.01}}', NULL, NULL),
+    (652, '{"canary": {"succeeded_seconds_ago": 60}}', NULL, NULL),
     -- transaction identifiers
     (701, '{"xid_age": {"oldest_unfrozen": 999999999, "oldest_multixact": 999999999, "left": 1}}', NULL, NULL),
     (702, '{"xid_age": {"oldest_unfrozen": 1000000000}}', NULL, NULL),
@@ -106,6 +109,7 @@ SELECT fraiseql_obs.health_verdict('[]');
 SELECT fraiseql_obs.health_verdict('{"server": {"state": "tired"}}');
 SELECT fraiseql_obs.health_verdict('{"server": {"uptime_seconds": "long"}}');
 SELECT fraiseql_obs.health_verdict('{"drain": {"draining": 1}}');
+SELECT fraiseql_obs.health_verdict('{"drain": {"since": "infinity"}}');
 SELECT fraiseql_obs.health_verdict('{}', 'leader');
 SELECT fraiseql_obs.readiness('leader');
 SELECT fraiseql_obs.readiness(max_lag => '-1');

@@ -218,7 +218,8 @@ my $primary = start_node(
 	'primary',
 	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n"
 	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port()
-	  . "\nfraiseql_obs.otlp_endpoint = 'http://127.0.0.1:1'\n",
+	  . "\nfraiseql_obs.otlp_endpoint = 'http://127.0.0.1:1'\n"
+	  . "wal_level = logical\narchive_mode = on\narchive_command = 'test -f archive_works'\n",
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 
@@ -312,7 +313,7 @@ $primary->poll_query_until('postgres', 'SHOW fraiseql_obs.metrics_enabled',
 	'on');
 
 # An audit log has metrics once it is used.
-unlike(export($primary, 'prometheus'), qr/audit/, 'no audit log');
+unlike(export($primary, 'prometheus'), qr/fraiseql_obs_audit/, 'no audit log');
 $primary->safe_psql('postgres',
 	"ALTER SYSTEM SET fraiseql_obs.audit_signing_key_file = '/nowhere'");
 $primary->reload;
@@ -327,6 +328,15 @@ ok( $primary->poll_query_until('postgres', q(
 			'fraiseql_obs_audit_checkpoint_signed',
 			'fraiseql_obs_audit_partitions_ahead'))),
 	'and of its worker');
+
+# Where WAL is archived, and where there are slots, there is more to tell.
+$primary->safe_psql('postgres', "SELECT pg_create_physical_replication_slot('physical', true),"
+	  . " pg_create_logical_replication_slot('logical', 'pgoutput')");
+$primary->safe_psql('postgres', 'SELECT pg_switch_wal()');
+$primary->poll_query_until('postgres', 'SELECT failed_count > 0 FROM pg_stat_archiver');
+append_to_file($primary->data_dir . '/archive_works', '');
+$primary->poll_query_until('postgres', 'SELECT archived_count > 0 FROM pg_stat_archiver');
+is_valid($primary, 'a server with slots that archives');
 
 # A standby has more to tell, and so has its primary.
 $primary->backup('b');

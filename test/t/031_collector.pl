@@ -73,6 +73,9 @@ is(observe($node, 'SELECT ' . value('oldest_xmin_age_transactions') . ' < 6'),
 is( observe($node, 'SELECT ' . value('oldest_unfrozen_age_transactions')
 		  . ' = (SELECT max(age(datfrozenxid)) FROM pg_database)'),
 	't', 'age of the oldest transaction that is not frozen');
+is( observe($node, 'SELECT ' . value('oldest_unfrozen_age_multixacts')
+		  . ' = (SELECT max(mxid_age(datminmxid)) FROM pg_database)'),
+	't', 'age of the oldest multixact that is not frozen');
 
 # What core counts.  Nobody else is active, and what a session did is counted
 # when it has gone.

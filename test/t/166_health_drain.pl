@@ -1,4 +1,5 @@
 # drain() takes a server out of rotation: until it is put back, or starts anew.
+# So does a smart shutdown, which waits for sessions.
 
 use strict;
 use warnings FATAL => 'all';
@@ -10,6 +11,7 @@ use ObsTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 my $node = start_node('drain');
 
@@ -58,5 +60,21 @@ my $pid = $node->safe_psql('postgres', q(SELECT pid FROM pg_stat_activity WHERE 
 kill 'KILL', $pid;
 $node->poll_query_until('postgres', "SELECT pid <> $pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'");
 is(status(), 'ready degraded alive', 'and so does a restart after a crash, which degrades');
-$node->stop;
+
+# A smart shutdown drains, too, and is not undone.
+my $session = $node->background_psql('postgres');
+my $state = q(SELECT concat_ws(' ', h->>'status', h #>> '{checks,server,state}', h #>> '{checks,server,message}')
+	FROM fraiseql_obs.health() AS h);
+like($session->query_safe($state), qr/^degraded ready$/, 'a session');
+kill 'TERM', slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+my $seen = '';
+foreach (1 .. 1800)
+{
+	$seen = $session->query_safe($state);
+	last if $seen =~ /stopping/;
+	sleep 0.1;
+}
+is($seen, 'unhealthy stopping the server is shutting down', 'the server shuts down');
+$session->quit;
+$node->stop('fast', fail_ok => 1);
 done_testing();

@@ -11,6 +11,7 @@ use ObsTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 my $node = start_node('limits', q(
 max_connections = 8
@@ -19,6 +20,8 @@ max_prepared_transactions = 2
 autovacuum = off
 fraiseql_obs.health_crash_warning = '1h'
 ));
+
+$node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs');
 
 # Sets limits and waits until they are seen.
 sub limits
@@ -72,7 +75,18 @@ limits(connections_failure => 100);
 is(check('connections'), 'unhealthy 7 of 6 connections are in use', 'a failure');
 is($node->safe_psql('postgres', q(SELECT fraiseql_obs.readiness()->>'status')), 'not_ready', 'sends clients away');
 limits(connections_failure => 0);
-(shift @sessions)->quit foreach 1 .. 4;
+
+# All of them.  Who asked before must have gone.
+my $others = q(SELECT count(*) FROM pg_stat_activity WHERE datname = 'postgres');
+usleep(100_000) while $sessions[0]->query_safe($others) > 0;
+push @sessions, $node->background_psql('app') foreach 1 .. 2;
+(undef, undef, $err) = $node->psql('postgres', 'SELECT 1');
+like($err, qr/too many clients/, 'nobody gets in any longer');
+is($sessions[0]->query_safe(q(SELECT concat_ws(' ', fraiseql_obs.health() #>> '{checks,connections,used}', fraiseql_obs.readiness()->>'status'))),
+	'8 ready', 'who is in sees it, and no limit says that it is a failure');
+is($sessions[0]->query_safe(q(SELECT sum(value) FROM fraiseql_obs.metrics() WHERE name = 'fraiseql_obs_db_connections')), '8', 'metrics agree');
+(shift @sessions)->quit foreach 1 .. 6;
+$node->poll_query_until('postgres', q(SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = 'app'));
 my ($one, $other) = @sessions;
 
 # Transactions
@@ -118,7 +132,7 @@ is(fact('disk', 'data_size_bytes'), '', 'nor is it asked for');
 # Audit logs
 is(fact('audit', 'logs'), '0', 'no audit log');
 limits(seal_lag_warning => 2);
-$node->safe_psql('app', 'CREATE EXTENSION fraiseql_obs; SELECT fraiseql_obs.create_audit_log()');
+$node->safe_psql('app', 'SELECT fraiseql_obs.create_audit_log()');
 $node->append_conf('postgresql.conf', "fraiseql_obs.audit_seal_interval = 1\nfraiseql_obs.audit_worker = on");
 $_->quit foreach $one, $other;
 $node->restart;
@@ -127,6 +141,7 @@ ok($node->poll_query_until('postgres', q(SELECT h #>> '{checks,audit,logs}' = '1
 is(check('audit'), 'healthy', 'it seals');
 my $locker = $node->background_psql('app');
 $locker->query_safe('BEGIN; LOCK TABLE fraiseql_audit.fraiseql_audit_seals');
+$node->safe_psql('app', q(SELECT fraiseql_obs.log_operation('to be sealed')));
 ok($node->poll_query_until('postgres', q(SELECT h #>> '{checks,audit,message}' ~ '^an audit log has not been sealed for [0-9]+ s$'
 	FROM fraiseql_obs.health() AS h)), 'it cannot');
 $locker->query_safe('COMMIT');
