@@ -16,8 +16,9 @@
  */
 #include "postgres.h"
 
-#include "utils/timestamp.h"
+#include "portability/instr_time.h"
 
+#include "compat.h"
 #include "counters.h"
 #include "otlp_batch.h"
 #include "otlp_json.h"
@@ -35,18 +36,20 @@ static bool
 may_still_come(uint64 number)
 {
 	static uint64 awaited = 0;
-	static TimestampTz since = 0;
-	TimestampTz now = GetCurrentTimestamp();
+	static instr_time since = {0};
+	instr_time	waited;
 
 	if (number < fobs_spans_begin())
 		return false;
-	if (since == 0 || awaited != number)
+	INSTR_TIME_SET_CURRENT(waited);
+	if (INSTR_TIME_IS_ZERO(since) || awaited != number)
 	{
 		awaited = number;
-		since = now;
+		since = waited;
 		return true;
 	}
-	return !TimestampDifferenceExceeds(since, now, PATIENCE_MS);
+	INSTR_TIME_SUBTRACT(waited, since);
+	return INSTR_TIME_GET_MILLISEC(waited) < PATIENCE_MS;
 }
 
 static void

@@ -36,7 +36,10 @@ PGDLLEXPORT void fraiseql_obs_otlp_main(Datum arg);
 
 static FobsOtlpSender *sender;
 
-/* Finds the extension that this worker belongs to. */
+/*
+ * Finds the extension that this worker belongs to.  If that is of another
+ * release, it was replaced while the server ran, and no attempt will help.
+ */
 static void
 find_sender(void)
 {
@@ -46,12 +49,15 @@ find_sender(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("fraiseql_obs must be loaded via \"shared_preload_libraries\"")));
 	if (strcmp(sender->version, FRAISEQL_OBS_VERSION) != 0)
-		ereport(FATAL,
+	{
+		ereport(LOG,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("module \"%s\" is of version %s, but fraiseql_obs that is loaded of version %s",
 						FOBS_OTLP_MODULE, FRAISEQL_OBS_VERSION,
 						sender->version),
 				 errhint("Restart the server.")));
+		proc_exit(0);
+	}
 }
 
 static void

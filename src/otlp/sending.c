@@ -154,8 +154,9 @@ report_remark(const char *message, int rejected)
 		return;
 	again_ms = now + REPORT_MS;
 	ereport(LOG,
-			(errmsg("OpenTelemetry endpoint \"%s\" rejected %d of %d spans: %s",
-					endpoint, rejected, batch.spans, message)));
+			(errmsg("OpenTelemetry endpoint \"%s\" accepted %d of %d spans: %s",
+					endpoint, batch.spans - rejected, batch.spans,
+					message[0] != '\0' ? message : "no reason given")));
 }
 
 static void

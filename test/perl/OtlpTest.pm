@@ -403,7 +403,7 @@ sub install
 
 	return 1 if system($load) == 0;
 	my $folder = PostgreSQL::Test::Utils::tempdir();
-	system("npm install --silent --no-audit --no-fund --prefix '$folder'"
+	system("npm install --silent --no-audit --no-fund --fetch-retries=1 --prefix '$folder'"
 		. ' @opentelemetry/otlp-transformer@0.208.0 @opentelemetry/api@1 >/dev/null 2>&1 </dev/null');
 	$ENV{NODE_PATH} = "$folder/node_modules";
 	return system($load) == 0;
