@@ -78,6 +78,7 @@ fobs_otlp_batch_read(FobsOtlpBatch *batch, StringInfo out)
 
 	batch->missed = 0;
 	batch->spans = 0;
+	batch->awaits = false;
 	if (batch->next < begin)
 	{
 		batch->missed = begin - batch->next;
@@ -93,7 +94,8 @@ fobs_otlp_batch_read(FobsOtlpBatch *batch, StringInfo out)
 
 		if (!fobs_spans_read(batch->next, &span))
 		{
-			if (may_still_come(batch->next))
+			batch->awaits = may_still_come(batch->next);
+			if (batch->awaits)
 				break;
 			batch->missed++;
 			continue;

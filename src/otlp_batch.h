@@ -16,6 +16,7 @@ typedef struct FobsOtlpBatch
 	uint64		next;			/* number to begin with, then to go on with */
 	uint64		missed;			/* numbers before that which nobody can read */
 	int			spans;			/* in the request; 0: there is none */
+	bool		awaits;			/* next is being written, it seems */
 } FobsOtlpBatch;
 
 extern void fobs_otlp_batch_read(FobsOtlpBatch *batch, StringInfo out);

@@ -76,6 +76,7 @@ static FobsOtlpSender sender = {
 	.settings = &fobs_otlp_settings,
 	.max_spans = &fobs_max_spans,
 	.spans_begin = fobs_spans_begin,
+	.spans_end = fobs_spans_end,
 	.read_batch = fobs_otlp_batch_read,
 };
 

@@ -70,6 +70,7 @@ typedef struct FobsOtlpSender
 	const int  *max_spans;
 	FobsOtlpShared *shared;
 	uint64		(*spans_begin) (void);
+	uint64		(*spans_end) (void);
 	void		(*read_batch) (FobsOtlpBatch *batch, StringInfo out);
 } FobsOtlpSender;
 

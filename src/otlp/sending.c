@@ -16,7 +16,7 @@
  * nothing could be sent, there is nothing to blame it for.
  *
  * After a batch that was accepted the next one is sent at once while there are
- * more, else after otlp_interval, or sooner where the ring would come round.
+ * more, else after otlp_interval, or sooner if the ring fills.
  *
  *-------------------------------------------------------------------------
  */
@@ -50,8 +50,9 @@
 /* An endpoint may ask for more than that, but not for everything. */
 #define RETRY_AFTER_MAX_S	3600
 
-/* How often to look into the ring when it fills fast */
+/* How often to look whether a quarter of the ring waits to be sent */
 #define LOOK_MIN_MS		10
+#define LOOK_MAX_MS		200
 
 /* How often the server log is told what goes wrong */
 #define REPORT_MS		60000
@@ -59,7 +60,8 @@
 typedef enum State
 {
 	STATE_OFF,					/* there is no endpoint */
-	STATE_PAUSING,
+	STATE_IDLE,					/* there are no spans, or not for long */
+	STATE_PAUSING,				/* after a failure */
 	STATE_SENDING
 } State;
 
@@ -81,9 +83,10 @@ static int	tries;
 /* How often in a row it was to be tried again */
 static int	failures = 0;
 
-/* What was found in the ring since when */
+/* What was found in the ring since when, and how often to look into it */
 static uint64 looked_at;
 static int64 looked_ms;
+static int64 look_ms = LOOK_MAX_MS;
 
 /* The server log was told that something is wrong, and may be again */
 static bool complained = false;
@@ -167,23 +170,30 @@ pause_for(int64 ms)
 }
 
 /*
- * How long to wait before looking into the ring again: less than the interval
- * if a quarter of it fills sooner, as it did since the last look.
+ * Waits for spans to come together, for as long as they may wait.  How often
+ * to look whether the ring fills sooner depends on how fast it did until now.
  */
-static int64
-look_pause(void)
+static void
+be_idle(void)
 {
-	int64		interval = sender->settings->interval_ms;
 	int64		now = now_ms();
 	uint64		found = batch.next - looked_at;
-	double		pause = interval;
+	double		quarter_ms = LOOK_MAX_MS;
 
 	if (found > 0)
-		pause = (double) *sender->max_spans / 4 / found *
+		quarter_ms = (double) *sender->max_spans / 4 / found *
 			Max(now - looked_ms, 1);
+	look_ms = Max(LOOK_MIN_MS, (int64) Min(quarter_ms, LOOK_MAX_MS));
 	looked_at = batch.next;
 	looked_ms = now;
-	return (int64) Max(Min(pause, interval), Min(LOOK_MIN_MS, interval));
+	pause_for(batch.awaits ? LOOK_MIN_MS : sender->settings->interval_ms);
+	state = STATE_IDLE;
+}
+
+static bool
+is_ring_filling(void)
+{
+	return sender->spans_end() - batch.next >= *sender->max_spans / 4;
 }
 
 /* How long to wait before sending again what was not accepted */
@@ -397,7 +407,7 @@ end_pause(void)
 		pass_by_overwritten();
 	else if (!read_batch())
 	{
-		pause_for(look_pause());
+		be_idle();
 		return;
 	}
 	try_start_request();
@@ -432,7 +442,9 @@ fobs_sending_go_on(void)
 		return;
 	}
 	wait_for_pause(wait_event);
-	if (state == STATE_PAUSING && pause_until <= now_ms())
+	if (state != STATE_OFF &&
+		(pause_until <= now_ms() ||
+		 (state == STATE_IDLE && is_ring_filling())))
 		end_pause();
 }
 
