@@ -55,7 +55,9 @@ OBJS = \
 	src/merkle.o \
 	src/metrics.o \
 	src/operations.o \
+	src/otlp_batch.o \
 	src/otlp_json.o \
+	src/otlp_sender.o \
 	src/pools.o \
 	src/probes.o \
 	src/queries.o \
@@ -78,7 +80,8 @@ OBJS = \
 	src/statistics.o \
 	src/trace.o \
 	src/tracecontext.o \
-	src/tracing.o
+	src/tracing.o \
+	src/worker_module.o
 
 # META.json has the release; the control file's is that of the SQL.
 RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
@@ -125,7 +128,30 @@ src/http/fraiseql_obs_http.so: override LDFLAGS_SL += $(shell pkg-config --libs 
 else
 $(info fraiseql_obs_http is left out: there is no HTTP endpoint without libmicrohttpd (libmicrohttpd-dev, pkg-config))
 endif
-EXTRA_CLEAN = src/secret_file.o $(HTTP_OBJS)
+
+# The sender of spans is a module of its own, where libcurl is; it compresses
+# where zlib is.
+OTLP_OBJS = \
+	src/otlp/answer.o \
+	src/otlp/fraiseql_obs_otlp.o \
+	src/otlp/gzip.o \
+	src/otlp/headers.o \
+	src/otlp/resolver.o \
+	src/otlp/sending.o \
+	src/otlp/transport.o
+ifeq ($(shell pkg-config --exists libcurl 2>/dev/null && echo yes),yes)
+MODULES += src/otlp/fraiseql_obs_otlp
+OTLP_LIBS = libcurl
+ifeq ($(shell pkg-config --exists zlib 2>/dev/null && echo yes),yes)
+OTLP_LIBS += zlib
+$(OTLP_OBJS): override CPPFLAGS += -DFRAISEQL_OBS_HAVE_ZLIB
+endif
+$(OTLP_OBJS) $(OTLP_OBJS:.o=.bc): override CPPFLAGS += -I$(CURDIR)/src $(shell pkg-config --cflags $(OTLP_LIBS))
+src/otlp/fraiseql_obs_otlp.so: override LDFLAGS_SL += $(shell pkg-config --libs $(OTLP_LIBS)) -pthread
+else
+$(info fraiseql_obs_otlp is left out: spans are not sent without libcurl (libcurl4-openssl-dev, pkg-config))
+endif
+EXTRA_CLEAN = src/secret_file.o $(HTTP_OBJS) $(OTLP_OBJS)
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics app_metrics trace spans endpoint health audit_log audit_write audit_ring audit_capture audit_sources \
@@ -204,8 +230,9 @@ sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 # PGXS makes such a module of one object alone.
 src/fraiseql_obs_sign.so: src/secret_file.o
 src/http/fraiseql_obs_http.so: $(HTTP_OBJS) src/secret_file.o
+src/otlp/fraiseql_obs_otlp.so: $(OTLP_OBJS) src/secret_file.o
 $(addsuffix $(DLSUFFIX), $(MODULES)): %$(DLSUFFIX): %.o
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # PGXS does not track header dependencies.
-$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS): $(wildcard src/*.h src/http/*.h)
+$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS) $(OTLP_OBJS): $(wildcard src/*.h src/http/*.h src/otlp/*.h)

@@ -42,6 +42,7 @@
 #include "caches.h"
 #include "compat.h"
 #include "endpoint.h"
+#include "otlp_sender.h"
 
 #define RESTART_MS		5000
 #define RESTART_S		(RESTART_MS / 1000)
@@ -274,6 +275,7 @@ fraiseql_obs_audit_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			fobs_endpoint_reloaded();
+			fobs_otlp_sender_reloaded();
 		}
 	}
 

@@ -34,6 +34,7 @@
 #include "hooks.h"
 #include "metrics.h"
 #include "operations.h"
+#include "otlp_sender.h"
 #include "queries.h"
 #include "slowlog.h"
 #include "spans.h"
@@ -65,6 +66,7 @@ shmem_request(void)
 	fobs_audit_ring_shmem_request();
 	fobs_health_shmem_request();
 	fobs_endpoint_shmem_request();
+	fobs_otlp_sender_shmem_request();
 	fobs_canary_shmem_request();
 }
 
@@ -89,6 +91,7 @@ shmem_startup(void)
 	fobs_audit_ring_shmem_startup();
 	fobs_health_shmem_startup();
 	fobs_endpoint_shmem_startup();
+	fobs_otlp_sender_shmem_startup();
 	fobs_canary_shmem_startup();
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -111,5 +114,6 @@ _PG_init(void)
 	fobs_audit_guard_install();
 	fobs_audit_launcher_register();
 	fobs_endpoint_register();
+	fobs_otlp_sender_register();
 	fobs_canary_register();
 }

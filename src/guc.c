@@ -32,6 +32,7 @@
 #include "endpoint.h"
 #include "guc.h"
 #include "health_facts.h"
+#include "otlp_sender.h"
 
 /*
  * The main switch, and the one of metrics.  With either off, statements are
@@ -145,6 +146,12 @@ static const struct config_enum_entry on_failure_options[] = {
 	{"continue", FOBS_ON_FAILURE_CONTINUE, false},
 	{"block", FOBS_ON_FAILURE_BLOCK, false},
 	{"fail_operation", FOBS_ON_FAILURE_FAIL_OPERATION, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry compression_options[] = {
+	{"none", FOBS_OTLP_COMPRESSION_NONE, false},
+	{"gzip", FOBS_OTLP_COMPRESSION_GZIP, false},
 	{NULL, 0, false}
 };
 
@@ -487,6 +494,48 @@ define_endpoint(void)
 							   NULL, NULL, NULL);
 }
 
+/* Those of the sender of spans; its worker reads them anew at SIGHUP. */
+static void
+define_otlp(void)
+{
+	FobsOtlpSettings *settings = &fobs_otlp_settings;
+
+	DefineCustomStringVariable("fraiseql_obs.otlp_endpoint",
+							   "Sets the base URL of the OpenTelemetry endpoint that spans are sent to.",
+							   "An empty string turns sending off.",
+							   &settings->endpoint, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   fobs_otlp_endpoint_check, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.otlp_headers_file",
+							   "Sets the file with headers that identify the sender of spans to the endpoint.",
+							   NULL,
+							   &settings->headers_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomStringVariable("fraiseql_obs.otlp_ca_file",
+							   "Sets the file with the certificates that the OpenTelemetry endpoint's must be signed by.",
+							   "Without one, those that the system trusts.",
+							   &settings->ca_file, "",
+							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
+	DefineCustomEnumVariable("fraiseql_obs.otlp_compression",
+							 "Sets how spans are compressed that are sent.",
+							 NULL,
+							 &settings->compression,
+							 FOBS_OTLP_COMPRESSION_NONE, compression_options,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.otlp_interval",
+							"Sets how long spans may wait to be sent together.",
+							NULL,
+							&settings->interval_ms, 1000, 10, 60000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("fraiseql_obs.otlp_timeout",
+							"Sets how long the OpenTelemetry endpoint may take to answer.",
+							NULL,
+							&settings->timeout_ms, 10000, 100, 600000,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
 /*
  * Defines all settings.  Only in the postmaster (or a process that it started
  * by exec), because some of them size shared memory.
@@ -606,6 +655,7 @@ fobs_guc_init(void)
 	define_health_check_timeout();
 	define_health_limits();
 	define_endpoint();
+	define_otlp();
 	define_canary();
 	define_context("fraiseql_obs.operation_name",
 				   "Sets the name of the operation that the application performs.",

@@ -53,6 +53,7 @@
 #include "label.h"
 #include "metrics.h"
 #include "operations.h"
+#include "otlp_sender.h"
 #include "pools.h"
 #include "queries.h"
 #include "server.h"
@@ -248,6 +249,7 @@ fobs_metrics_write(FobsWriter *writer)
 	write_series(writer);
 	fobs_audit_metrics_write(writer);
 	fobs_endpoint_metrics_write(writer);
+	fobs_otlp_metrics_write(writer);
 	write_self(writer);
 	fobs_collector_write(writer, &buffers);
 	fobs_caches_write(writer, app, &buffers);

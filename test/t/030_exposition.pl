@@ -217,8 +217,9 @@ sub operate
 my $primary = start_node(
 	'primary',
 	"fraiseql_obs.slow_query_threshold = '50ms'\nfraiseql_obs.audit_worker = on\n"
-	  . "wal_level = logical\narchive_mode = on\narchive_command = 'test -f archive_works'\n"
-	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port(),
+	  . 'fraiseql_obs.http_port = ' . PostgreSQL::Test::Cluster::get_free_port()
+	  . "\nfraiseql_obs.otlp_endpoint = 'http://127.0.0.1:1'\n"
+	  . "wal_level = logical\narchive_mode = on\narchive_command = 'test -f archive_works'\n",
 	allows_streaming => 1);
 is_valid($primary, 'as it starts');
 
