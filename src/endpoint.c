@@ -276,6 +276,8 @@ fobs_endpoint_metrics_write(FobsWriter *writer)
 Datum
 fraiseql_obs_http_restart(PG_FUNCTION_ARGS)
 {
+	Latch	   *latch;
+
 	fobs_counters_require();
 	if (fobs_endpoint_settings.port == 0)
 		ereport(ERROR,
@@ -285,6 +287,10 @@ fraiseql_obs_http_restart(PG_FUNCTION_ARGS)
 	if (!is_running())
 		PG_RETURN_BOOL(start_worker());
 	pg_atomic_write_u32(&endpoint.shared->restart, 1);
-	SetLatch(endpoint.shared->latch);
+
+	/* the first worker to begin has not told it yet */
+	latch = endpoint.shared->latch;
+	if (latch != NULL)
+		SetLatch(latch);
 	PG_RETURN_BOOL(true);
 }

@@ -35,6 +35,7 @@
 #include "storage/shmem.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -667,15 +668,23 @@ fraiseql_obs_spans(PG_FUNCTION_ARGS)
 	FobsSpan	span;
 	FobsSpanPart parts[FOBS_SPAN_PARTS];
 	SpanRows   *rows = palloc(sizeof(SpanRows));
+	MemoryContext per_span;
+	MemoryContext outer;
 	int			n;
 
 	fobs_spans_scan_begin(&scan, fcinfo);
 	InitMaterializedSRF(fcinfo, 0);
 	rows->rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	fobs_counters_databases(rows->databases, NULL);
+
+	/* there may be a million, and the rows have their copies */
+	per_span = AllocSetContextCreate(CurrentMemoryContext, "span",
+									 ALLOCSET_DEFAULT_SIZES);
+	outer = MemoryContextSwitchTo(per_span);
 	while ((n = fobs_spans_scan_next(&scan, &span, parts)) > 0)
 	{
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(per_span);
 		for (int i = 0; i < n; i++)
 		{
 			rows->column = 0;
@@ -688,5 +697,7 @@ fraiseql_obs_spans(PG_FUNCTION_ARGS)
 								 rows->nulls);
 		}
 	}
+	MemoryContextSwitchTo(outer);
+	MemoryContextDelete(per_span);
 	return (Datum) 0;
 }

@@ -204,7 +204,8 @@ find_wanted(Listeners *wanted, const char *addresses, int port)
 	{
 		complain(addresses, "the list has a wrong syntax");
 		wanted->complete = false;
-		return;
+		list_free(names);
+		names = NIL;
 	}
 	foreach(cell, names)
 	{
@@ -215,6 +216,8 @@ find_wanted(Listeners *wanted, const char *addresses, int port)
 		else
 			add_host(wanted, name, port);
 	}
+	list_free(names);
+	pfree(copy);
 }
 
 static bool
