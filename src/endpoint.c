@@ -4,16 +4,13 @@
  *	  What the server and its HTTP endpoint know of each other.
  *
  * The endpoint is a background worker whose code is in a module of its own
- * (src/http), so that no HTTP or TLS code stands in the postmaster or in a
- * user's backend.  It has shared memory and no database, and needs no
- * connection slot, so it answers when nobody can connect: it runs from the
- * moment that the postmaster does, through recovery, on any standby, and
- * until the last session of a smart shutdown has gone.
+ * (src/http, with libmicrohttpd), see worker_module.c.  It needs no connection
+ * slot, so it answers when nobody can connect, and until the last session of a
+ * smart shutdown has gone.
  *
  * The module has no symbol of ours and we have none of it.  What it needs
  * stands in a FobsEndpoint, which it finds by a rendezvous variable: its
  * process is the postmaster's child and so has us loaded, wherever from.
- * Only where the module's file is do we know: beside our own.
  *
  * The worker is registered at server start if a port is set, and stays until
  * the server stops.  Where none was set then, it is started later: by the
@@ -28,13 +25,9 @@
  */
 #include "postgres.h"
 
-#include <dlfcn.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
+#include "storage/latch.h"
 #include "storage/shmem.h"
 
 #include "compat.h"
@@ -42,8 +35,7 @@
 #include "endpoint.h"
 #include "metrics.h"
 #include "probes.h"
-
-#define RESTART_S		1
+#include "worker_module.h"
 
 FobsEndpointSettings fobs_endpoint_settings;
 
@@ -87,6 +79,14 @@ static FobsEndpoint endpoint = {
 	.probe_answer = fobs_probe_answer,
 };
 
+static const FobsWorkerModule worker = {
+	.name = "fraiseql_obs HTTP endpoint",
+	.module = FOBS_ENDPOINT_MODULE,
+	.function = FOBS_ENDPOINT_MAIN,
+	.setting = "fraiseql_obs.http_port",
+	.library = "libmicrohttpd"
+};
+
 PG_FUNCTION_INFO_V1(fraiseql_obs_http_restart);
 
 /* Asks for shared memory; from the shmem_request hook. */
@@ -122,82 +122,13 @@ fobs_endpoint_shmem_startup(void)
 		pg_atomic_init_u64(&shared->closed[reason], 0);
 }
 
-/* Sets the path of the endpoint's module, without suffix; false: no module */
-static bool
-find_module(char *path)
-{
-	Dl_info		self;
-	struct stat status;
-	char		file[MAXPGPATH];
-
-	if (dladdr(&fobs_endpoint_settings, &self) == 0 ||
-		self.dli_fname == NULL)
-		return false;
-	strlcpy(path, self.dli_fname, MAXPGPATH);
-	get_parent_directory(path);
-	join_path_components(path, path, FOBS_ENDPOINT_MODULE);
-	snprintf(file, MAXPGPATH, "%s%s", path, DLSUFFIX);
-	return stat(file, &status) == 0;
-}
-
-/* Fills in what is registered; false, with a warning, if there is no module */
-static bool
-describe_worker(BackgroundWorker *worker)
-{
-	char		module[MAXPGPATH];
-
-	if (!find_module(module))
-	{
-		ereport(WARNING,
-				(errcode(ERRCODE_UNDEFINED_FILE),
-				 errmsg("there is no HTTP endpoint, because module \"%s\" is not installed",
-						FOBS_ENDPOINT_MODULE),
-				 errdetail("\"fraiseql_obs.http_port\" asks for it."),
-				 errhint("Install fraiseql_obs built where pkg-config finds libmicrohttpd.")));
-		return false;
-	}
-	memset(worker, 0, sizeof(BackgroundWorker));
-	strlcpy(worker->bgw_name, "fraiseql_obs HTTP endpoint", BGW_MAXLEN);
-	strlcpy(worker->bgw_type, worker->bgw_name, BGW_MAXLEN);
-	worker->bgw_flags = BGWORKER_SHMEM_ACCESS;
-	worker->bgw_start_time = BgWorkerStart_PostmasterStart;
-	worker->bgw_restart_time = RESTART_S;
-	strlcpy(worker->bgw_function_name, FOBS_ENDPOINT_MAIN, BGW_MAXLEN);
-
-	/* a path that is too long may still be among dynamic_library_path */
-	if (strlen(module) < sizeof(worker->bgw_library_name))
-		strcpy(worker->bgw_library_name, module);
-	else
-		strlcpy(worker->bgw_library_name, FOBS_ENDPOINT_MODULE, BGW_MAXLEN);
-	return true;
-}
-
 /* Registers the worker with the postmaster, if a port is set. */
 void
 fobs_endpoint_register(void)
 {
-	BackgroundWorker worker;
-
 	*find_rendezvous_variable(FOBS_ENDPOINT_RENDEZVOUS) = &endpoint;
-	if (fobs_endpoint_settings.port != 0 && describe_worker(&worker))
-		RegisterBackgroundWorker(&worker);
-}
-
-/* Starts the worker from a process that is not the postmaster. */
-static bool
-start_worker(void)
-{
-	BackgroundWorker worker;
-
-	if (!describe_worker(&worker))
-		return false;
-	if (RegisterDynamicBackgroundWorker(&worker, NULL))
-		return true;
-	ereport(WARNING,
-			(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-			 errmsg("could not start process \"%s\"", worker.bgw_name),
-			 errhint("Increase \"max_worker_processes\".")));
-	return false;
+	if (fobs_endpoint_settings.port != 0)
+		fobs_worker_module_register(&worker);
 }
 
 static bool
@@ -214,7 +145,7 @@ void
 fobs_endpoint_reloaded(void)
 {
 	if (fobs_endpoint_settings.port != 0 && !is_running())
-		(void) start_worker();
+		(void) fobs_worker_module_start(&worker);
 }
 
 static void
@@ -285,7 +216,7 @@ fraiseql_obs_http_restart(PG_FUNCTION_ARGS)
 				 errmsg("the HTTP endpoint is turned off"),
 				 errhint("Set \"fraiseql_obs.http_port\" in the server's configuration and reload it.")));
 	if (!is_running())
-		PG_RETURN_BOOL(start_worker());
+		PG_RETURN_BOOL(fobs_worker_module_start(&worker));
 	pg_atomic_write_u32(&endpoint.shared->restart, 1);
 
 	/* the first worker to begin has not told it yet */

@@ -32,7 +32,7 @@ $node->append_conf('postgresql.conf', "fraiseql_obs.http_port = $port");
 $node->restart;
 $node->log_check('a warning at start', $offset,
 	log_like => [
-		qr/WARNING:  there is no HTTP endpoint, because module "fraiseql_obs_http" is not installed/,
+		qr/WARNING:  there is no process "fraiseql_obs HTTP endpoint", because module "fraiseql_obs_http" is not installed/,
 		qr/HINT:  Install fraiseql_obs built where pkg-config finds libmicrohttpd/ ]);
 is(status_of($port, '/healthz'), '', 'nobody answers');
 
@@ -44,7 +44,7 @@ like($node->safe_psql('postgres', q(SELECT export('prometheus'))),
 	qr/^fraiseql_obs_endpoint_listener_up 0$/m, 'which a metric says');
 my (undef, $result, $warning) = $node->psql('postgres', 'SELECT restart()');
 is($result, 'f', 'it cannot be started');
-like($warning, qr/WARNING:  there is no HTTP endpoint/, 'with a warning');
+like($warning, qr/WARNING:  there is no process "fraiseql_obs HTTP endpoint"/, 'with a warning');
 $node->reload;
 is($node->safe_psql('postgres', 'SELECT 1'), '1', 'the server runs');
 $node->stop;
