@@ -401,7 +401,7 @@ record_statement(Statement *statement, int sqlstate, StatementText text)
 					 statement->observation.slow);
 }
 
-static void
+static inline void
 publish_toplevel(Statement *statement, int sqlstate)
 {
 	FobsContext *context = statement->context;
@@ -422,8 +422,8 @@ publish_toplevel(Statement *statement, int sqlstate)
  * error, or 0 if that is not known.  Returns whether the caller should also
  * record it, with its text if that is still at hand.
  */
-static bool
-publish(Statement *statement, bool failed, int sqlstate)
+static pg_attribute_always_inline bool
+publish_inline(Statement *statement, bool failed, int sqlstate)
 {
 	FobsObservation *observation = &statement->observation;
 	bool		toplevel = statement->toplevel;
@@ -445,6 +445,13 @@ publish(Statement *statement, bool failed, int sqlstate)
 						   observation);
 	}
 	return special != 0 || (failed ? toplevel : observation->slow);
+}
+
+/* The same for where it does not matter if that takes a call. */
+static pg_noinline bool
+publish(Statement *statement, bool failed, int sqlstate)
+{
+	return publish_inline(statement, failed, sqlstate);
 }
 
 /*
@@ -520,10 +527,10 @@ fail_statement(Statement *statement, int sqlstate, StatementText text)
 }
 
 /* An executor statement has succeeded, or was not read to its end. */
-static inline void
+static pg_attribute_always_inline void
 finish_statement(Statement *statement, const QueryDesc *queryDesc)
 {
-	if (unlikely(publish(statement, false, 0)))
+	if (unlikely(publish_inline(statement, false, 0)))
 		record_statement(statement, 0, fobs_include_query_bodies ?
 						 executor_text(queryDesc) : no_text);
 }

@@ -89,6 +89,16 @@ $client->execute('p', 0)->sync;
 $client->query('COMMIT');
 is(traces(), '6 6, 5 5', 'interleaved portals');
 
+# a session that has no comments, where nothing tells of a change
+my $plain = RawProtocol->new($node, 'app');
+foreach my $n (0, 5, 6, 0, 7, 0)
+{
+	$plain->query($n ? q(SET application_name = ') . traceparent($n) . q(') : 'RESET application_name');
+	$plain->query('SELECT pg_sleep(0.00001)');
+}
+$plain->terminate;
+is(traces(), '-, 5 5, 6 6, -, 7 7, -', 'application_name and no comments');
+
 # what a function runs belongs to the client's statement
 $client->query('SET fraiseql_obs.track = \'all\'');
 $client->query(traced('DO $$ BEGIN PERFORM pg_sleep(0.001); END $$', 5));
