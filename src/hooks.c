@@ -181,7 +181,6 @@ static struct
 {
 	int64		queryid;
 	bool		toplevel;
-	uint64		started_ns;
 	uint64		planning_ns;
 }			planned;
 
@@ -611,13 +610,13 @@ begin_statement(Statement *statement, int64 queryid, bool toplevel,
 
 /*
  * A statement of a sampled request begins.  One that was planned has begun
- * with that.
+ * with that: just before.
  */
 static pg_noinline void
 begin_traced(Statement *statement)
 {
-	uint64		planned_at_ns = statement->observation.planning_ns != 0 ?
-	planned.started_ns : 0;
+	uint64		planning_ns = statement->observation.planning_ns;
+	uint64		planned_at_ns = planning_ns != 0 ? now_ns() - planning_ns : 0;
 	bool		has_execution = statement->queryDesc != NULL;
 
 	statement->special |= STATEMENT_TRACED;
@@ -688,8 +687,6 @@ note_planning(int64 queryid, bool toplevel, uint64 started_ns)
 		planned.toplevel = toplevel;
 		planned.planning_ns = 0;
 	}
-	if (planned.planning_ns == 0)
-		planned.started_ns = started_ns;
 	planned.planning_ns += planning_ns;
 }
 

@@ -30,13 +30,18 @@ is_secret(const struct stat *status)
 }
 
 static void
-check_permissions(const char *what, const char *path,
-				  const struct stat *status)
+check_kind(const char *what, const char *path, const struct stat *status)
 {
 	if (!S_ISREG(status->st_mode))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("%s \"%s\" is not a regular file", what, path)));
+}
+
+static void
+check_permissions(const char *what, const char *path,
+				  const struct stat *status)
+{
 	if (!is_secret(status))
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
@@ -49,14 +54,19 @@ static int
 read_file(const char *what, const char *path, bool secret, char *buffer,
 		  int size)
 {
-	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+	FILE	   *file;
 	struct stat status;
 	size_t		length;
 
+	/* to open a pipe would be to wait, maybe for ever, for who writes it */
+	if (stat(path, &status) == 0)
+		check_kind(what, path, &status);
+	file = AllocateFile(path, PG_BINARY_R);
 	if (file == NULL || fstat(fileno(file), &status) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read %s \"%s\": %m", what, path)));
+	check_kind(what, path, &status);
 	if (secret)
 		check_permissions(what, path, &status);
 	length = fread(buffer, 1, size, file);

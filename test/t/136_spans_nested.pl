@@ -109,6 +109,14 @@ runs('an error in a parallel worker', q(
 	SET parallel_leader_participation = off;
 	SELECT count(*) FROM wide WHERE 1 / (a - 5000) > 5), 'SELECT 22012');
 
+# An expression is planned as a statement, though it is executed as none, and
+# without query identifiers they all look the same.
+runs('an expression long before a statement', q(
+	SET compute_query_id = off;
+	DO $$ DECLARE x integer; BEGIN x := (pg_sleep(0.5) IS NULL)::integer; PERFORM x; END $$), 'DO >SELECT');
+is( observe($node, qq(SELECT duration_ms < 400 FROM fraiseql_obs.spans('$trace') WHERE kind = 'nested')),
+	't', 'which did not begin with that');
+
 # One session after the other: nothing of a request is left for the next.
 observe($node, q(SELECT fraiseql_obs.reset_metrics('spans')));
 my $session = $node->background_psql('app', on_error_stop => 0);

@@ -9,6 +9,7 @@ use lib "$FindBin::RealBin/../perl";
 
 use HttpTest;
 use ObsTest;
+use POSIX qw(mkfifo);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -76,6 +77,7 @@ ok(gives($port, 'secret-2', 200), 'the second not');
 
 # a mistake changes nothing, and is in the log
 foreach my $case (
+	[ sub { unlink $file; mkfifo($file, 0600) or die }, 'token file ".*" is not a regular file', 'a pipe' ],
 	[ sub { unlink $file }, 'could not read token file ".*": No such file or directory', 'no file' ],
 	[ sub { write_tokens("secret-3\n", 0644) }, 'token file ".*" must be readable by its owner alone', 'a file that others read' ],
 	[ sub { write_tokens("\n# nothing\n") }, 'token file ".*" has no token', 'an empty file' ],
