@@ -43,7 +43,7 @@ content('the rules', 'check', 'rules', "$dashboards/rules.yml");
 content('the tests', 'test', 'rules', "$dashboards/rules_test.yml", "$dashboards/burn_test.yml");
 is_deeply([ grep { !$documented{$_} } metrics_of($rules =~ s{^  - name: .*}{}mgr) ], [], 'metrics that README.md has');
 
-# The tests by their names, each a file that promtool takes
+# The tests by their names, those of each a file that promtool takes
 my %tests;
 foreach my $file (qw(rules_test.yml burn_test.yml))
 {
@@ -51,7 +51,7 @@ foreach my $file (qw(rules_test.yml burn_test.yml))
 
 	while ($body =~ /^(  - name: (.*)\n(?:(?!  - name: ).*\n)*)/mg)
 	{
-		$tests{$2} = $head . $1;
+		$tests{$2} = ($tests{$2} // $head) . $1;
 	}
 }
 
