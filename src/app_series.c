@@ -83,6 +83,7 @@ typedef struct AppSeries
 	int32		bucket;			/* in the nth: first series of nth bucket */
 	int32		next;			/* in bucket, or in the free list */
 	int32		family;			/* NONE: free */
+	bool		expired;		/* of a sweep: its refs are invalid */
 	int16		nlabels;
 	int16		labels_size;
 	AppValues	values;
@@ -494,7 +495,8 @@ sweep(void)
 	{
 		AppSeries  *series = nth_series(i);
 
-		if (series->family != NONE && is_stale(series, now))
+		series->expired = series->family != NONE && is_stale(series, now);
+		if (series->expired)
 			pg_atomic_fetch_add_u32(&series->generation, 1);
 	}
 	pinned = any_pinned();
@@ -502,7 +504,8 @@ sweep(void)
 	{
 		AppSeries  *series = nth_series(i);
 
-		if (series->family != NONE && is_stale(series, now) &&
+		/* one that looks stale since may have been set with an old time */
+		if (series->expired && is_stale(series, now) &&
 			!(pinned && is_pinned(series)))
 			remove_series(series);
 	}

@@ -40,6 +40,7 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
@@ -87,6 +88,38 @@ forget_target(Datum arg, Oid relid)
 	if (relid == InvalidOid || relid == target.log ||
 		relid == target.partition)
 		target.valid = false;
+}
+
+/*
+ * Forgets it when a function changes, which planning may have put in its place
+ * in a constraint.  Which one, nobody has noted: that is rare.
+ */
+static void
+forget_functions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	target.valid = false;
+}
+
+/* Has this process hear of what changes. */
+static void
+hear_of_changes(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	CacheRegisterRelcacheCallback(forget_target, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, forget_functions, (Datum) 0);
+	registered = true;
+}
+
+/* Keeps a partition in mind in place of the one before. */
+static void
+keep_target(const Target *found)
+{
+	if (target.context != NULL && target.context != in_use)
+		MemoryContextDelete(target.context);
+	target = *found;
 }
 
 /*
@@ -190,6 +223,39 @@ find_columns(Relation partition, Target *found)
 	found->has_others = n_columns > N_ARGUMENTS + 2;
 }
 
+/* Locks and opens a partition, if it is the log's owner's, who we are. */
+static Relation
+open_own(Oid oid)
+{
+	Relation	partition = table_open(oid, RowExclusiveLock);
+	Oid			owner = partition->rd_rel->relowner;
+
+	/* whoever else it belongs to would have code run with the owner's rights */
+	if (owner != GetUserId())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("audit log does not wholly belong to its owner, role \"%s\"",
+						GetUserNameFromId(GetUserId(), false)),
+				 errdetail("Partition \"%s\" belongs to role \"%s\".",
+						   RelationGetRelationName(partition),
+						   GetUserNameFromId(owner, false)),
+				 errhint("Have it given to that role with create_audit_log().")));
+	return partition;
+}
+
+/* A constraint ready to be checked; NULL if it is not enforced */
+static ExprState *
+prepare_check(Relation partition, const ConstrCheck *check)
+{
+	Node	   *expression;
+
+	if (!fobs_check_is_enforced(check))
+		return NULL;
+	expression = stringToNode(check->ccbin);
+	expression = expand_generated_columns_in_expr(expression, partition, 1);
+	return ExecInitExpr(expression_planner((Expr *) expression), NULL);
+}
+
 /* Makes the constraints of a partition ready to be checked. */
 static void
 prepare_constraints(Relation partition, Target *found)
@@ -205,11 +271,7 @@ prepare_constraints(Relation partition, Target *found)
 	if (constraints != NULL && constraints->num_check > 0)
 		found->checks = palloc(sizeof(ExprState *) * constraints->num_check);
 	for (int i = 0; found->checks != NULL && i < constraints->num_check; i++)
-	{
-		Expr	   *check = stringToNode(constraints->check[i].ccbin);
-
-		found->checks[i] = ExecInitExpr(expression_planner(check), NULL);
-	}
+		found->checks[i] = prepare_check(partition, &constraints->check[i]);
 	bounds = RelationGetPartitionQual(partition);
 	bounds = (List *) expression_planner((Expr *) bounds);
 	found->partition_check = ExecInitCheck(bounds, NULL);
@@ -228,25 +290,20 @@ look_up(Oid log, TimestampTz at, Target *found)
 	return exists;
 }
 
-/* Finds the partition for a time, or makes it. */
-static void
+/*
+ * Finds the partition for a time, or makes it, and opens it.  The log is
+ * locked, and then the partition is, so that what is heard of meanwhile does
+ * not matter for this row, but for the next.
+ */
+static Relation
 find_target(Oid log, TimestampTz at)
 {
-	static bool registered = false;
-	Target		found = {.log = log};
+	/* for no time at all yet, but what changes from now on is heard of */
+	Target		found = {.valid = true,.log = log};
 	Relation	partition;
 
-	if (target.context != NULL && target.context != in_use)
-		MemoryContextDelete(target.context);
-	if (!registered)
-	{
-		CacheRegisterRelcacheCallback(forget_target, (Datum) 0);
-		registered = true;
-	}
-	/* for no time at all yet, but what changes from now on is heard of */
-	target = found;
-	target.valid = true;
-
+	hear_of_changes();
+	keep_target(&found);
 	if (!look_up(log, at, &found))
 	{
 		make_partition(at);
@@ -258,53 +315,52 @@ find_target(Oid log, TimestampTz at)
 					 errdetail("The one there was is being detached.")));
 	}
 	target.partition = found.partition;
-	partition = table_open(found.partition, RowExclusiveLock);
+	partition = open_own(found.partition);
 	find_columns(partition, &found);
 	prepare_constraints(partition, &found);
-	table_close(partition, NoLock);
 	MemoryContextSetParent(found.context, CacheMemoryContext);
 	found.valid = target.valid;
-	target = found;
+	keep_target(&found);
+	return partition;
 }
 
-/* Opens the partition for a time, locked as by an INSERT into the log. */
+/* Opens the partition for a time; the log is locked as by an INSERT. */
 static Relation
 open_partition(Oid log, TimestampTz at)
 {
 	Relation	partition;
 
-	LockRelationOid(log, RowExclusiveLock);
-	while (true)
+	if (target.valid && target.log == log &&
+		at >= target.from && at < target.until)
 	{
-		if (target.valid && target.log == log &&
-			at >= target.from && at < target.until)
-		{
-			partition = table_open(target.partition, RowExclusiveLock);
-			/* it may have changed before it was locked */
-			if (target.valid)
-				return partition;
-			table_close(partition, NoLock);
-		}
-		CHECK_FOR_INTERRUPTS();
-		find_target(log, at);
+		partition = open_own(target.partition);
+		/* it may have changed before it was locked */
+		if (target.valid)
+			return partition;
+		table_close(partition, NoLock);
 	}
+	return find_target(log, at);
 }
 
 /* Is it one of the log's columns? */
 static bool
-is_ours(AttrNumber number)
+is_ours(const Target *found, AttrNumber number)
 {
 	for (int i = 0; i < N_ARGUMENTS; i++)
-		if (target.arguments[i] == number)
+		if (found->arguments[i] == number)
 			return true;
-	return number == target.id || number == target.xact;
+	return number == found->id || number == found->xact;
 }
 
-/* Sets columns that somebody has added to their default. */
+/*
+ * Sets columns that somebody has added to their default, which may itself
+ * append to the log, and find another partition.
+ */
 static void
 set_others(TupleTableSlot *slot, Relation partition, EState *estate)
 {
 	ExprContext *context = GetPerTupleExprContext(estate);
+	Target		found = target;
 
 	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
 	{
@@ -313,7 +369,7 @@ set_others(TupleTableSlot *slot, Relation partition, EState *estate)
 		Expr	   *value;
 
 		if (attribute->attisdropped || attribute->attgenerated != '\0' ||
-			is_ours(attribute->attnum))
+			is_ours(&found, attribute->attnum))
 			continue;
 		value = (Expr *) build_column_default(partition, attribute->attnum);
 		if (value != NULL)
@@ -348,6 +404,7 @@ fill_slot(TupleTableSlot *slot, Relation partition, EState *estate,
 	if (target.has_others)
 		set_others(slot, partition, estate);
 	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(partition);
 	return id;
 }
 
@@ -393,16 +450,21 @@ static void
 append(Oid log, const Operation *operation, int64 *id)
 {
 	TimestampTz at = DatumGetTimestampTz(operation->values[ARG_CREATED_AT]);
+	Relation	parent;
 	Relation	partition;
 	EState	   *estate;
 
 	PreventCommandIfReadOnly("INSERT");
+	LockRelationOid(log, RowExclusiveLock);
 	partition = open_partition(log, at);
+	/* so that no trigger takes the partition from under the row */
+	parent = table_open(log, NoLock);
 	estate = CreateExecutorState();
 	fobs_audit_doors |= FOBS_DOOR_APPEND;
 	*id = insert(partition, estate, operation);
 	FreeExecutorState(estate);
 	table_close(partition, NoLock);
+	table_close(parent, NoLock);
 }
 
 /* Closes the doors, and leaves what was used unless it was before. */

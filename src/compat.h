@@ -204,6 +204,14 @@ extern int no_such_variable
 #define ri_CheckConstraintExprs ri_ConstraintExprs
 #endif
 
+/* It has them in expressions, too, and constraints that are not enforced */
+#if PG_VERSION_NUM < 180000
+#define expand_generated_columns_in_expr(node, relation, number) (node)
+#define fobs_check_is_enforced(check) true
+#else
+#define fobs_check_is_enforced(check) ((check)->ccenforced)
+#endif
+
 /*
  * How many settings there are; 0 where that is not cheap to know, which is
  * where looking for one is.  16 finds them by a hash table.

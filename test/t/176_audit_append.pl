@@ -74,6 +74,43 @@ logs('a trigger that keeps it out', qr/a trigger keeps a row out of the audit lo
 $node->safe_psql('app', "DROP TRIGGER never ON $log");
 logs('without that trigger', 1, '');
 
+# a function that a constraint calls, which planning had put in its place
+$node->safe_psql('app', qq(
+	CREATE FUNCTION fits(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT length(\$1) < 40';
+	ALTER TABLE $log ADD CONSTRAINT fits CHECK (fits(entity_id)) NOT VALID));
+logs('a function in a constraint', 1, '');
+$node->safe_psql('app', q(CREATE OR REPLACE FUNCTION fits(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT length($1) < 10'));
+logs('that function replaced', qr/violates check constraint "fits"/, '');
+$node->safe_psql('app', "ALTER TABLE $log DROP CONSTRAINT fits");
+
+$node->safe_psql('app', "ALTER TABLE $log ADD CONSTRAINT placed CHECK (tableoid::bigint <> 0)");
+logs('a constraint on the table', 1, '');
+$node->safe_psql('app', "ALTER TABLE $log DROP CONSTRAINT placed");
+
+SKIP: {
+	skip 'all constraints are enforced before 18', 4 if $node->pg_version < 18;
+	$node->safe_psql('app', "ALTER TABLE $log ADD CONSTRAINT lax CHECK (length(entity_id) < 5) NOT ENFORCED");
+	logs('a constraint that is not enforced', 1, '');
+	$node->safe_psql('app', "ALTER TABLE $log DROP CONSTRAINT lax");
+	$node->safe_psql('app', "ALTER TABLE $log ADD virtual integer GENERATED ALWAYS AS (length(entity_id)) VIRTUAL, ADD CONSTRAINT virtual CHECK (virtual < 20) NOT VALID");
+	logs('a virtual column', 1, '');
+	logs('a virtual column that is too large', qr/violates check constraint "virtual"/, '');
+	$node->safe_psql('app', "ALTER TABLE $log DROP virtual");
+}
+
+# the partition is not taken away from under the row
+$node->safe_psql('app', qq(
+	CREATE FUNCTION detach() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN ALTER TABLE $log DETACH PARTITION $today; RETURN NEW; END';
+	CREATE TRIGGER detach BEFORE INSERT ON $log FOR EACH ROW EXECUTE FUNCTION detach()));
+logs('a trigger that detaches', qr/because it is being used by active queries in this session/, '');
+$node->safe_psql('app', "DROP TRIGGER detach ON $log");
+
+# nor is code run of whom it was given to
+$node->safe_psql('app', "CREATE ROLE mallory; ALTER TABLE $today OWNER TO mallory");
+logs('a partition of somebody else', qr/audit log does not wholly belong to its owner, role "postgres"/, '');
+$node->safe_psql('app', "ALTER TABLE $today OWNER TO postgres");
+logs('given back', 1, '');
+
 # another partition in its place, with its columns in another order
 $node->safe_psql('app', qq(
 	ALTER TABLE $log DETACH PARTITION $today;
