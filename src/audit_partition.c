@@ -230,7 +230,7 @@ open_own(Oid oid)
 	Relation	partition = table_open(oid, RowExclusiveLock);
 	Oid			owner = partition->rd_rel->relowner;
 
-	/* whoever else it belongs to would have code run with the owner's rights */
+	/* whoever else has it could have code run with the owner's rights */
 	if (owner != GetUserId())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

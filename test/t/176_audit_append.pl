@@ -106,6 +106,7 @@ logs('a trigger that detaches', qr/because it is being used by active queries in
 $node->safe_psql('app', "DROP TRIGGER detach ON $log");
 
 # nor is code run of whom it was given to
+logs('all of one owner', 1, '');
 $node->safe_psql('app', "CREATE ROLE mallory; ALTER TABLE $today OWNER TO mallory");
 logs('a partition of somebody else', qr/audit log does not wholly belong to its owner, role "postgres"/, '');
 $node->safe_psql('app', "ALTER TABLE $today OWNER TO postgres");
