@@ -151,7 +151,10 @@ src/otlp/fraiseql_obs_otlp.so: override LDFLAGS_SL += $(shell pkg-config --libs 
 else
 $(info fraiseql_obs_otlp is left out: spans are not sent without libcurl (libcurl4-openssl-dev, pkg-config))
 endif
-EXTRA_CLEAN = src/secret_file.o $(HTTP_OBJS) $(OTLP_OBJS)
+
+# What these modules share
+MODULE_OBJS = src/secret_file.o
+EXTRA_CLEAN = $(MODULE_OBJS) $(HTTP_OBJS) $(OTLP_OBJS)
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics app_metrics trace spans endpoint health audit_log audit_write audit_ring audit_capture audit_sources \
@@ -228,9 +231,9 @@ sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
 
 # PGXS makes such a module of one object alone.
-src/fraiseql_obs_sign.so: src/secret_file.o
-src/http/fraiseql_obs_http.so: $(HTTP_OBJS) src/secret_file.o
-src/otlp/fraiseql_obs_otlp.so: $(OTLP_OBJS) src/secret_file.o
+src/fraiseql_obs_sign.so: $(MODULE_OBJS)
+src/http/fraiseql_obs_http.so: $(HTTP_OBJS) $(MODULE_OBJS)
+src/otlp/fraiseql_obs_otlp.so: $(OTLP_OBJS) $(MODULE_OBJS)
 $(addsuffix $(DLSUFFIX), $(MODULES)): %$(DLSUFFIX): %.o
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 

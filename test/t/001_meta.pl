@@ -71,9 +71,10 @@ for my $phase (values %{ $meta->{prereqs} })
 }
 
 is_deeply(
-	[ sort @{ makefile_list('OBJS') }, map { "$_.o" } @{ makefile_list('MODULES') } ],
-	[ sort '$(WIN32RES)', map { "src/$_.o" } @{ names('src/*.c') } ],
-	'OBJS and MODULES have every source file');
+	[ sort 'src/fraiseql_obs_sign.o',
+		map { @{ makefile_list($_) } } qw(OBJS MODULE_OBJS HTTP_OBJS OTLP_OBJS) ],
+	[ sort '$(WIN32RES)', map { s/\.c$/.o/r } glob 'src/*.c src/*/*.c' ],
+	'the lists of objects have every source file');
 is_deeply(makefile_list('SQL_PARTS'), names('sql/parts/*.sql'),
 	'SQL_PARTS has every part of the install script');
 is_deeply(makefile_list('REGRESS'),
