@@ -86,6 +86,10 @@ while ($rules =~ /^(      - alert: (\w+)\n(?:(?!      - |  - |\n).*\n)+)/mg)
 	ok(!passes_with("$name stays quiet", $rule, 'vector(1)'), "$name stays quiet: fails if it always fires");
 }
 cmp_ok(scalar @names, '>', 20, 'they were found');
+my ($section) = slurp_file("$FindBin::RealBin/../../README.md") =~ /^### Alerts\n(.*?)^##/ms;
+my %alerts = map { /^(\w+)/ ? ($1 => 1) : () } @names;
+my %told = map { $_ => 1 } $section =~ /`(FraiseqlObs\w+)`/g;
+is_deeply([ sort keys %told ], [ sort keys %alerts ], 'README.md tells of each');
 my %has = map { $_ => 1 } 'recorded', map { ("$_ fires", "$_ stays quiet") } @names;
 is_deeply([ grep { !$has{$_} } sort keys %tests ], [], 'no test is of another alert');
 
