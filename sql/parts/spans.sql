@@ -158,10 +158,11 @@ $$;
 COMMENT ON FUNCTION timeline_statements(text, text[]) IS
 'Spans, slow and failed statements of a request or of traces';
 
--- Where there is no audit log, or the caller may not read it, nothing.
+-- Where there is no audit log, or the caller may not read it, nothing.  The
+-- handler of exceptions is what parallel queries cannot have.
 CREATE FUNCTION timeline_audit(request text, traces text[], since timestamptz)
 RETURNS SETOF timeline_event
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 ROWS 10
 AS $$
@@ -277,7 +278,7 @@ CREATE FUNCTION request_timeline(
     since timestamptz DEFAULT now() - interval '1 day',
     error_log regclass DEFAULT NULL)
 RETURNS SETOF timeline_event
-LANGUAGE plpgsql VOLATILE PARALLEL SAFE
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 ROWS 100
 AS $$

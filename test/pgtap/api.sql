@@ -493,7 +493,7 @@ SELECT is_empty(
     $$SELECT p.oid::regprocedure FROM pg_proc AS p
       WHERE pronamespace = 'fraiseql_obs'::regnamespace
         AND proname IN (SELECT name FROM api)
-        AND (provolatile <> 'v' OR (proparallel = 'u') <> (proname ~ '^grant_'))$$,
+        AND (provolatile <> 'v' OR (proparallel = 'u') <> (proname ~ '^(grant_.*|request_timeline|timeline_audit)$'))$$,
     'everything that reads counters is volatile and says what parallel queries may do');
 SELECT is_empty(
     $$SELECT name FROM pg_settings WHERE name LIKE 'fraiseql\_obs.%'

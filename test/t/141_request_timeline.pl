@@ -60,6 +60,13 @@ is(timeline(q('request 1'), 'reader'), $expected, 'who may, does');
 my (undef, undef, $error) = $node->psql('postgres', 'SELECT fraiseql_obs.request_timeline(NULL)');
 like($error, qr/id and since must not be null/, 'no request');
 
+# 16 has renamed the setting
+is( $node->safe_psql('postgres', q(
+		SET max_parallel_workers_per_gather = 2;
+		SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+		SELECT count(*) > 0 FROM fraiseql_obs.request_timeline('request 1'))),
+	"on\nt", 'where queries are parallel');
+
 # FraiseQL's error tracker
 $node->safe_psql('postgres', qq(
 	CREATE TABLE tb_error_log (error_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), error_fingerprint text NOT NULL UNIQUE,
