@@ -375,6 +375,9 @@ fobs_tracing_record(const FobsTraced *traced, const FobsContext *context,
 void
 fobs_tracing_begin_commit(CommandTag command)
 {
+	/* an extension may have COMMIT executed while it is */
+	if (committing)
+		return;
 	/* a procedure may commit */
 	if (fobs_tracing_innermost != NULL)
 		fobs_tracing_begin_nested(&commit, 0, false);
