@@ -216,6 +216,60 @@ read_check(FobsHealthFacts *facts, FobsCheck check, JsonbContainer *values)
 	}
 }
 
+/* Reads checks, in the form of the "checks" of health(). */
+static void
+read_checks(FobsHealthFacts *facts, JsonbContainer *checks)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(checks);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		FobsCheck	check;
+
+		if (token != WJB_KEY)
+			continue;
+		check = check_of(&key);
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (value.type != jbvBinary ||
+			!JsonContainerIsObject(value.val.binary.data))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("health check \"%s\" is not an object",
+							fobs_check_names[check])));
+		read_check(facts, check, value.val.binary.data);
+	}
+}
+
+/*
+ * The checks of health_verdict()'s argument, which are all of it, or those of
+ * a document that has them beside what was made of them
+ */
+static JsonbContainer *
+checks_of(Jsonb *document)
+{
+	JsonbContainer *checks = &document->root;
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (JsonContainerIsObject(checks))
+	{
+		value = getKeyJsonValueFromContainer(checks, "checks",
+											 strlen("checks"), &buffer);
+		if (value == NULL)
+			return checks;
+		if (value->type == jbvBinary &&
+			JsonContainerIsObject(value->val.binary.data))
+			return value->val.binary.data;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("health checks are not an object")));
+	return NULL;				/* keep compiler quiet */
+}
+
 /* health() returns jsonb */
 Datum
 fraiseql_obs_health(PG_FUNCTION_ARGS)
@@ -250,42 +304,14 @@ fraiseql_obs_health_verdict(PG_FUNCTION_ARGS)
 	FobsHealthFacts facts;
 	FobsVerdict verdict;
 	StringInfoData out;
-	Jsonb	   *checks;
-	JsonbIterator *iterator;
-	JsonbIteratorToken token;
-	JsonbValue	key;
-	JsonbValue	value;
 
 	/* without, there are no settings to judge by */
 	fobs_counters_require();
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	checks = PG_GETARG_JSONB_P(0);
-	if (!JB_ROOT_IS_OBJECT(checks))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("health checks are not an object")));
-
 	fobs_health_clear(&facts);
 	facts.at = GetCurrentTimestamp();
-	iterator = JsonbIteratorInit(&checks->root);
-	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
-	{
-		FobsCheck	check;
-
-		if (token != WJB_KEY)
-			continue;
-		check = check_of(&key);
-		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (value.type != jbvBinary ||
-			!JsonContainerIsObject(value.val.binary.data))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("health check \"%s\" is not an object",
-							fobs_check_names[check])));
-		read_check(&facts, check, value.val.binary.data);
-	}
-
+	read_checks(&facts, checks_of(PG_GETARG_JSONB_P(0)));
 	fobs_health_judge(&facts, &fobs_health_limits, &question, &verdict);
 	initStringInfo(&out);
 	fobs_health_append_json(&out, FOBS_PROBE_HEALTH, true, &facts, &verdict);

@@ -34,7 +34,7 @@ AS 'MODULE_PATHNAME', 'fraiseql_obs_health_verdict'
 LANGUAGE C VOLATILE PARALLEL SAFE;
 
 COMMENT ON FUNCTION health_verdict(jsonb, text, text) IS
-'What health() would say of values in the form of its own checks, with the settings as they are';
+'What health() would say of values in the form of its own document or of its checks alone, with the settings as they are';
 
 CREATE FUNCTION drain("on" boolean DEFAULT true)
 RETURNS void

@@ -100,6 +100,14 @@ SELECT jsonb_pretty(fraiseql_obs.health_verdict('{
     "drain": {"draining": true, "since": "2026-01-02T03:04:05.678Z"},
     "recovery": {"in_recovery": true, "replayed_lsn": "1A/2B3C4D5E", "paused": false}}')->'checks') AS checks;
 SELECT fraiseql_obs.health_verdict(NULL) IS NULL AS nothing;
+
+-- A whole document of health() has the checks in it
+SELECT fraiseql_obs.health_verdict('{"status": "unhealthy", "timestamp": "2026-01-02T03:04:05.678Z",
+    "checks": {"drain": {"draining": false}, "connections": {"used": 95, "limit": 97}}}')->'checks'->'connections'->>'message' AS document;
+SELECT fraiseql_obs.health_verdict(fraiseql_obs.health())->'checks' ? 'server' AS "own document";
+SELECT fraiseql_obs.health_verdict('{"checks": 1}');
+SELECT fraiseql_obs.health_verdict('{"checks": {"weather": {}}}');
+SELECT fraiseql_obs.health_verdict('1');
 SELECT (fraiseql_obs.health_verdict('{}')->>'timestamp')::timestamptz BETWEEN now() - '1 ms'::interval AND clock_timestamp() AS "now";
 
 -- What it does not know it says
