@@ -9,7 +9,8 @@
  * behind them (or _info, for a type that is not used here), so no family's
  * name may end in one of these, but for the _total that every counter's has.
  * The colon is for recording rules, names that begin with fraiseql_obs_ are
- * ours.
+ * ours, and "up" and those that begin with scrape_ are what Prometheus itself
+ * records of a target, beside the target's own samples.
  *
  * Values come from the application's users: nothing is refused.  A value that
  * is too long is cut at a character's boundary, control characters become
@@ -30,6 +31,8 @@
 
 #define LABEL_NAME_SIZE		NAMEDATALEN
 #define OUR_PREFIX			"fraiseql_obs_"
+#define PROMETHEUS_NAME		"up"
+#define PROMETHEUS_PREFIX	"scrape_"
 #define COUNTER_SUFFIX		"_total"
 
 /* What the names of labels must leave for each value, at least */
@@ -55,12 +58,40 @@ is_name(const char *name, size_t len)
 }
 
 static bool
+begins_with(const char *name, size_t len, const char *prefix)
+{
+	size_t		prefix_len = strlen(prefix);
+
+	return len >= prefix_len && memcmp(name, prefix, prefix_len) == 0;
+}
+
+static bool
 ends_in(const char *name, size_t len, const char *suffix)
 {
 	size_t		suffix_len = strlen(suffix);
 
 	return len >= suffix_len &&
 		memcmp(name + len - suffix_len, suffix, suffix_len) == 0;
+}
+
+/* Raises an error if samples of another one have such names. */
+static void
+check_not_reserved(const char *name, size_t len)
+{
+	if (begins_with(name, len, OUR_PREFIX))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("metric name \"%.*s\" is reserved", (int) len, name),
+				 errhint("Names that begin with \"%s\" are those of the extension itself.",
+						 OUR_PREFIX)));
+	if (begins_with(name, len, PROMETHEUS_PREFIX) ||
+		(len == strlen(PROMETHEUS_NAME) &&
+		 begins_with(name, len, PROMETHEUS_NAME)))
+		ereport(ERROR,
+				(errcode(ERRCODE_RESERVED_NAME),
+				 errmsg("metric name \"%.*s\" is reserved", (int) len, name),
+				 errhint("\"%s\" and names that begin with \"%s\" are those of what Prometheus records of a target.",
+						 PROMETHEUS_NAME, PROMETHEUS_PREFIX)));
 }
 
 /* Raises an error unless a metric of the application may have this name. */
@@ -80,13 +111,7 @@ fobs_app_name_check(const char *name, size_t len, FobsMetricType type)
 				(errcode(ERRCODE_INVALID_NAME),
 				 errmsg("invalid metric name \"%.*s\"", (int) len, name),
 				 errhint("A metric name has letters, digits and underscores, and does not begin with a digit.")));
-	if (len >= strlen(OUR_PREFIX) &&
-		memcmp(name, OUR_PREFIX, strlen(OUR_PREFIX)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_RESERVED_NAME),
-				 errmsg("metric name \"%.*s\" is reserved", (int) len, name),
-				 errhint("Names that begin with \"%s\" are those of the extension itself.",
-						 OUR_PREFIX)));
+	check_not_reserved(name, len);
 
 	if (type == FOBS_COUNTER)
 	{

@@ -80,10 +80,10 @@ END $$;
 SELECT name, pg_temp.attempt(format('gauge_set(%L, 1)', name))
 FROM unnest(ARRAY['', '1a', 'a b', 'a-b', 'a.b', 'a:b', 'é', E'a\nb', 'fraiseql_obs_x', 'fraiseql_obs_http_requests_total',
                   'a_total', 'a_sum', 'a_count', 'a_bucket', 'a_created', 'a_info', '_total',
-                  'regress_fraiseql_obs', 'regress_sum_x', 'Regress_A_9']) AS name;
+                  'up', 'scrape_', 'scrape_duration_seconds', 'regress_up', 'regress_scrape_x', 'regress_fraiseql_obs', 'regress_sum_x', 'Regress_A_9']) AS name;
 SELECT name, pg_temp.attempt(format('counter_add(%L)', name))
 FROM unnest(ARRAY['regress_orders', '_total', 'regress_a_sum_total', 'regress_a_total_total', 'fraiseql_obs_x_total',
-                  'regress__total', 'regress_b_total']) AS name;
+                  'scrape_errors_total', 'regress_retry_count_total', 'regress__total', 'regress_b_total']) AS name;
 SELECT pg_temp.attempt(format('gauge_set(%L, 1)', 'regress_' || repeat('x', 119)));
 SELECT pg_temp.attempt(format('gauge_set(%L, 1)', 'regress_' || repeat('x', 120)));
 SELECT pg_temp.attempt(format('gauge_set(%L, 1)', repeat('x', 1000000)));
