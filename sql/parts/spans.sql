@@ -198,6 +198,23 @@ $$;
 COMMENT ON FUNCTION timeline_audit(text, text[], timestamptz) IS
 'Entries of the audit log of a request or of traces';
 
+-- A table that lacks one of them is not the error tracker's, whatever its name.
+CREATE FUNCTION timeline_missing_columns(error_table regclass, has_occurrences boolean)
+RETURNS text
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT string_agg(format('"%s"', n.name), ', ' ORDER BY n.place)
+    FROM unnest(CASE WHEN has_occurrences
+                THEN '{error_id,occurred_at,trace_id,span_id,request_context,user_context}'
+                ELSE '{error_id,error_type,error_message,severity,status,last_seen,trace_id,span_id,request_context,user_context}'
+                END::text[]) WITH ORDINALITY AS n (name, place)
+    WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                      WHERE a.attrelid = error_table AND a.attname = n.name AND NOT a.attisdropped)
+$$;
+COMMENT ON FUNCTION timeline_missing_columns(regclass, boolean) IS
+'Columns that request_timeline() reads and a log of errors, or a table of their occurrences, lacks; NULL if it has them all';
+
 -- Tables of FraiseQL's error tracker.  To read a table is to run what its owner
 -- has attached to it, so those that were not named must belong to somebody who
 -- is trusted, and who cannot be asked to filter them has them left out.
@@ -214,6 +231,7 @@ AS $$
            OR r.oid = (SELECT datdba FROM pg_database WHERE datname = current_database()))
       AND has_schema_privilege(c.relnamespace, 'USAGE')
       AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
+      AND @extschema@.timeline_missing_columns(c.oid, false) IS NULL
 $$;
 COMMENT ON FUNCTION timeline_error_logs() IS
 'The tables of FraiseQL''s error tracker that request_timeline() reads without being told';
@@ -237,7 +255,8 @@ BEGIN
         SELECT o.oid INTO occurrences
         FROM pg_class c JOIN pg_class o USING (relnamespace, relowner)
         WHERE c.oid = log AND o.relname = 'tb_error_occurrence' AND o.relkind IN ('r', 'p')
-          AND has_table_privilege(o.oid, 'SELECT');
+          AND has_table_privilege(o.oid, 'SELECT')
+          AND @extschema@.timeline_missing_columns(o.oid, true) IS NULL;
         occurred := CASE WHEN occurrences IS NULL THEN '' ELSE format(
             'SELECT o.occurred_at, e.error_type, e.error_message, e.severity, e.status, e.error_id,
                     o.trace_id, o.span_id, o.request_context, o.user_context
@@ -284,11 +303,18 @@ ROWS 100
 AS $$
 DECLARE
     traces text[];
+    missing CONSTANT text := @extschema@.timeline_missing_columns(error_log, false);
 BEGIN
     IF id IS NULL OR since IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'id and since must not be null',
             HINT = 'Give the identifier of a trace or of a request, as request_timeline(''7f3c'').';
+    END IF;
+    IF missing IS NOT NULL THEN
+        RAISE undefined_column USING
+            MESSAGE = format('relation "%s" lacks columns of a log of errors', error_log),
+            DETAIL = format('Missing: %s.', missing),
+            HINT = 'Give a view that has the columns of FraiseQL''s tb_error_log.';
     END IF;
     SELECT array_agg(DISTINCT f.trace_id) INTO traces
     FROM (SELECT trace_id FROM @extschema@.timeline_statements(id, NULL)
@@ -321,6 +347,7 @@ GRANT EXECUTE ON FUNCTION
     trace_tree(text),
     timeline_statements(text, text[]),
     timeline_audit(text, text[], timestamptz),
+    timeline_missing_columns(regclass, boolean),
     timeline_error_logs(),
     timeline_errors(text, text[], timestamptz, regclass),
     request_timeline(text, timestamptz, regclass)

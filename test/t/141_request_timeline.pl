@@ -96,6 +96,25 @@ $node->safe_psql('postgres', 'ALTER TABLE tb_error_log OWNER TO owner; ALTER TAB
 is(timeline(q('request 1')), $expected, 'nor tables of just anybody');
 is(timeline(q('request 1', error_log => 'tb_error_log')), "$expected, error DuplicateOrder, error NoMail", 'unless they are named');
 
+# A table of another form, named or not
+$node->safe_psql('postgres', q(
+	CREATE TABLE log (error_id integer, error_type text, severity text, "Message" text);
+	ALTER TABLE log ADD last_seen timestamptz;
+	ALTER TABLE log DROP last_seen;
+	CREATE SCHEMA odd;
+	CREATE TABLE odd.tb_error_log (LIKE log)));
+(undef, undef, $error) = $node->psql('postgres', q(SELECT fraiseql_obs.request_timeline('request 1', error_log => 'log')));
+like($error, qr/ERROR: .* "public\.log" lacks columns of a log of errors\nDETAIL:  Missing: "error_message", "status", "last_seen", "trace_id", "span_id", "request_context", "user_context"\.\nHINT: /,
+	'what a table lacks');
+unlike($error, qr/SQL statement/, 'without what is done inside');
+is(timeline(q('request 1')), $expected, 'by its name alone it is no log of errors');
+$node->safe_psql('postgres', q(
+	CREATE VIEW odd.log AS SELECT 1 AS error_id, 'OddOrder' AS error_type, 'odd' AS error_message, 'error' AS severity,
+		'new' AS status, now() AS last_seen, NULL AS trace_id, NULL AS span_id, '{"request_id": "request 1"}'::jsonb AS request_context,
+		NULL::jsonb AS user_context;
+	CREATE TABLE odd.tb_error_occurrence (error_id integer)));
+is(timeline(q('request 1', error_log => 'odd.log')), "$expected, error OddOrder", 'a view that has what it lacks');
+
 # What spans have lost, the log of slow statements still has.
 $node->safe_psql('postgres', "$setting SET fraiseql_obs.request_id = 'other'; SET fraiseql_obs.traceparent = '00-$other-00000000000000aa-01'; SELECT 1;" x 70);
 is(timeline(q('request 1')), 'audit order.create, slow statement, failed statement 23505, audit order.pay', 'spans are overwritten');
