@@ -12,7 +12,7 @@
  *
  * What cannot be done (a port is taken, a certificate cannot be read) is in
  * the server log once and is tried again, with pauses that grow to a minute.
- * Meanwhile what there was before is served on.
+ * Meanwhile what there was before is served on, but for tokens: see token.c.
  *
  * When it is told to end it does so with exit code 1, upon which the
  * postmaster starts it again unless the server is being shut down: with 0 it
@@ -148,6 +148,8 @@ report_failure(Part part)
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg_internal("%s", error->message),
+				 part != PART_TOKENS ? 0 :
+				 errdetail("Until that is mended, no token is valid."),
 				 error->hint ? errhint("%s", error->hint) : 0,
 				 errcontext("HTTP endpoint")));
 	}

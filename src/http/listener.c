@@ -50,10 +50,16 @@ typedef struct Listener
 	pgsocket	fd;				/* PGINVALID_SOCKET: not open */
 } Listener;
 
+/*
+ * There is place for as many as can be wanted, and beside them, for as many
+ * old ones that are open; more than FOBS_MAX_LISTENERS are never open.
+ */
+#define MAX_ITEMS		(2 * FOBS_MAX_LISTENERS)
+
 /* Several of them, and whether all that are meant could be found out */
 typedef struct Listeners
 {
-	Listener	items[FOBS_MAX_LISTENERS];
+	Listener	items[MAX_ITEMS];
 	int			n;
 	bool		complete;
 } Listeners;
@@ -322,7 +328,7 @@ port_of(const Listener *listener)
 static bool
 open_in_place_of(Listener *listener, Listeners *old)
 {
-	bool		closed[FOBS_MAX_LISTENERS] = {0};
+	bool		closed[MAX_ITEMS] = {0};
 	bool		any = false;
 	int			save_errno;
 
@@ -400,14 +406,20 @@ open_missing(Listeners *wanted, Listeners *old)
 	return n;
 }
 
-/* Keeps those that are open, beside the ones that are wanted. */
+/*
+ * Keeps those that are open, beside the ones that are wanted, of which none
+ * is: so there is place for all.  One that was left out would listen on, with
+ * nobody to accept.
+ */
 static void
 keep_old(Listeners *wanted, const Listeners *old)
 {
-	for (int i = 0; i < old->n && wanted->n < FOBS_MAX_LISTENERS; i++)
+	for (int i = 0; i < old->n; i++)
 	{
-		if (old->items[i].fd != PGINVALID_SOCKET)
-			wanted->items[wanted->n++] = old->items[i];
+		if (old->items[i].fd == PGINVALID_SOCKET)
+			continue;
+		Assert(wanted->n < MAX_ITEMS);
+		wanted->items[wanted->n++] = old->items[i];
 	}
 }
 

@@ -160,6 +160,12 @@ read_credentials(const char *cert_file, const char *key_file,
 	credentials->cert = credentials->key = NULL;
 	if (cert_file[0] == '\0')
 		return;
+	if (key_file[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("\"fraiseql_obs.http_tls_key_file\" is not set"),
+				 errhint("Set it to the file with the private key that belongs to certificate file \"%s\".",
+						 cert_file)));
 	credentials->cert = read_pem("certificate file", cert_file,
 								 fobs_public_file_read);
 	PG_TRY();

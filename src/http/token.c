@@ -7,8 +7,12 @@
  * both are valid.  Empty lines and those that begin with "#" say nothing.  A
  * client sends one of them, as in RFC 6750: "Authorization: Bearer TOKEN".
  *
- * A file that cannot be read, or has no token, changes nothing, if there were
- * tokens; if there were none, nobody is let in.
+ * A line with a blank in it is none: no client can send it, and to take its
+ * first word would be to take less of a secret than was meant.
+ *
+ * A file that is gone, cannot be read or has no token lets nobody in, whatever
+ * there was before: who takes a token back must not find it valid because of
+ * a mistake in doing so.
  *
  * How long it takes to refuse a token tells nothing about the valid ones: all
  * of them are compared, to the end of what was given.
@@ -24,27 +28,38 @@
 
 #define FILE_MAX		8192
 #define BEARER			"Bearer "
+#define BLANKS			" \t\r"
 
 /* The tokens, each with a zero at its end */
 static char tokens[FILE_MAX];
 static int	ntokens = 0;
 static bool asked = false;
 
-/* Puts the tokens of a file together; returns how many there are. */
+/*
+ * Puts the tokens of a file together; returns how many there are.  *ignored is
+ * the number of the first line that should be one and is not, or 0.
+ */
 static int
-collect_tokens(char *text, char *collected)
+collect_tokens(char *text, char *collected, int *ignored)
 {
 	int			n = 0;
 	char	   *line;
 
-	while ((line = strsep(&text, "\n")) != NULL)
+	*ignored = 0;
+	for (int lineno = 1; (line = strsep(&text, "\n")) != NULL; lineno++)
 	{
 		size_t		len;
 
-		line += strspn(line, " \t\r");
-		len = strcspn(line, " \t\r");
+		line += strspn(line, BLANKS);
+		len = strcspn(line, BLANKS);
 		if (len == 0 || line[0] == '#')
 			continue;
+		if (line[len + strspn(line + len, BLANKS)] != '\0')
+		{
+			if (*ignored == 0)
+				*ignored = lineno;
+			continue;
+		}
 		memcpy(collected, line, len);
 		collected[len] = '\0';
 		collected += len + 1;
@@ -53,37 +68,51 @@ collect_tokens(char *text, char *collected)
 	return n;
 }
 
+static void
+forget_tokens(void)
+{
+	ntokens = 0;
+	explicit_bzero(tokens, sizeof(tokens));
+}
+
+/* Reads the tokens of a file, in place of none. */
+static void
+read_tokens(const char *path)
+{
+	char		text[FILE_MAX];
+	int			size;
+	int			ignored;
+
+	size = fobs_secret_file_read("token file", path, text, sizeof(text));
+	text[size] = '\0';
+	ntokens = collect_tokens(text, tokens, &ignored);
+	explicit_bzero(text, sizeof(text));
+	if (ntokens == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("token file \"%s\" has no token", path),
+				 ignored == 0 ? 0 :
+				 errhint("Line %d has a blank within it, which a token has not.",
+						 ignored)));
+	if (ignored != 0)
+		ereport(LOG,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("line %d of token file \"%s\" is ignored",
+						ignored, path),
+				 errdetail("It has a blank within it, which a token has not; so may lines after it.")));
+}
+
 /*
  * Reads the tokens of a file; with an empty path, none is asked for.  What is
- * wrong with the file is an error, and nobody is let in who was not before.
+ * wrong with the file is an error, and then nobody is let in.
  */
 void
 fobs_tokens_load(const char *path)
 {
-	char		text[FILE_MAX];
-	char		collected[FILE_MAX] = {0};
-	int			size;
-	int			n;
-
-	if (path[0] == '\0')
-	{
-		asked = false;
-		ntokens = 0;
-		explicit_bzero(tokens, sizeof(tokens));
-		return;
-	}
-	asked = true;
-	size = fobs_secret_file_read("token file", path, text, sizeof(text));
-	text[size] = '\0';
-	n = collect_tokens(text, collected);
-	explicit_bzero(text, sizeof(text));
-	if (n == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("token file \"%s\" has no token", path)));
-	memcpy(tokens, collected, sizeof(tokens));
-	explicit_bzero(collected, sizeof(collected));
-	ntokens = n;
+	forget_tokens();
+	asked = path[0] != '\0';
+	if (asked)
+		read_tokens(path);
 }
 
 /* Is a token asked for at all? */

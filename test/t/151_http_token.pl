@@ -75,22 +75,41 @@ $node->reload;
 ok(gives($port, 'secret-1', 401), 'the first is gone');
 ok(gives($port, 'secret-2', 200), 'the second not');
 
-# a mistake changes nothing, and is in the log
+# a line with a blank is no token, nor is a word of it
+my $from = -s $node->logfile;
+write_tokens("# one\nmy secret-3\nsecret-2\nsecret-3 # mine\n");
+$node->reload;
+$node->wait_for_log(qr/LOG: .*line 2 of token file ".*" is ignored\n.*DETAIL:  It has a blank within it/, $from);
+ok(gives($port, 'secret-2', 200), 'the other line is a token');
+is(status_of($port, '/metrics', Authorization => "Bearer $_"), 401, "not \"$_\"")
+  foreach 'my', 'my secret-3', 'secret-3', 'secret-3 # mine';
+
+# without a valid file nobody is let in, who was before neither
 foreach my $case (
 	[ sub { unlink $file; mkfifo($file, 0600) or die }, 'token file ".*" is not a regular file', 'a pipe' ],
 	[ sub { unlink $file }, 'could not read token file ".*": No such file or directory', 'no file' ],
-	[ sub { write_tokens("secret-3\n", 0644) }, 'token file ".*" must be readable by its owner alone', 'a file that others read' ],
-	[ sub { write_tokens("\n# nothing\n") }, 'token file ".*" has no token', 'an empty file' ],
+	[ sub { write_tokens("secret-2\n", 0644) }, 'token file ".*" must be readable by its owner alone', 'a file that others read' ],
+	[ sub { write_tokens("") }, 'token file ".*" has no token', 'an empty file' ],
+	[ sub { write_tokens("\n# nothing\n") }, 'token file ".*" has no token', 'a comment' ],
+	[ sub { write_tokens("\nmy secret-2\n") }, 'token file ".*" has no token', 'a line with a blank' ],
 	[ sub { write_tokens('x' x 10000) }, 'token file ".*" is too large', 'a large file' ])
 {
 	my ($mistake, $message, $name) = @$case;
-	my $from = -s $node->logfile;
+	$from = -s $node->logfile;
 	$mistake->();
 	$node->reload;
-	$node->wait_for_log(qr/LOG: .*$message/, $from);
-	ok(gives($port, 'secret-2', 200), "$name: the token of before");
-	is(status_of($port, '/metrics'), 401, 'which must be given');
+	$node->wait_for_log(qr/LOG: .*$message\n.*DETAIL:  Until that is mended, no token is valid\./, $from);
+	ok(gives($port, 'secret-2', 401), "$name: the token of before is valid no more");
+	is(status_of($port, '/metrics'), 401, "$name: nor is none");
+	is(status_of($port, '/healthz'), 200, "$name: probes are answered");
+	write_tokens("secret-2\n");
+	$node->reload;
+	ok(gives($port, 'secret-2', 200), "$name: mended");
 }
+like(slurp_file($node->logfile), qr/HINT:  Line 2 has a blank within it/, 'which line it is');
+unlink $file;
+$node->reload;
+ok(gives($port, 'secret-2', 401), 'no file again');
 write_tokens("secret-4\n");
 ok(gives($port, 'secret-4', 200), 'what failed is tried again');
 

@@ -105,7 +105,7 @@ foreach my $case (
 	[ "$folder/bad.crt", "$folder/third.key", 'could not start the HTTP server', 'no certificate in the file' ],
 	[ "$folder/third.crt", "$folder/second.key", 'could not start the HTTP server', "another certificate's key" ],
 	[ "$folder/third.crt", "$folder/none.key", 'could not read private key file ".*none.key"', 'no key' ],
-	[ "$folder/third.crt", '', 'could not read private key file ""', 'no name of a key' ])
+	[ "$folder/third.crt", '', '"fraiseql_obs.http_tls_key_file" is not set', 'no name of a key' ])
 {
 	my ($cert, $key, $message, $what) = @$case;
 	my $from = -s $node->logfile;

@@ -62,6 +62,20 @@ foreach my $wrong ('no.such.host.invalid', '300.1.1.1', '192.0.2.1', '"', '/no/s
 	is(status_of($third, '/healthz'), 200, substr("$wrong leaves the old one", 0, 50));
 }
 
+# as many mistakes as there can be addresses, and more
+foreach my $n (16, 20)
+{
+	$from = -s $node->logfile;
+	configure($node, "http_listen_addresses = '" . join(',', map { "198.51.100.$_" } 1 .. $n) . "'");
+	$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen everywhere/, $from);
+	is(status_of($third, '/healthz'), 200, "$n wrong addresses leave the old one");
+}
+$from = -s $node->logfile;
+configure($node, "http_listen_addresses = '127.0.0.1, 127.0.0.2'");
+ok(wait_for_status("127.0.0.2:$third", '/healthz', 200), 'then another');
+is(status_of($third, '/healthz'), 200, 'beside the old one');
+unlike(slurp_file($node->logfile, $from), qr/could not listen/, 'which is not in its own way');
+
 # Unix-domain sockets, one of them left over from somebody who crashed
 my $socket = PostgreSQL::Test::Utils::tempdir_short() . '/http';
 my $stale = IO::Socket::UNIX->new(Local => $socket, Listen => 1) or die;
