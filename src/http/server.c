@@ -9,8 +9,9 @@
  * and so that it is we who decide who gets in (connection.c).
  *
  * What it does on its own: reads requests, within a limit of memory for each
- * connection; answers those that are not HTTP or exceed the limit with 400,
- * 414 or 431; keeps connections open; sends; and speaks TLS.
+ * connection; answers those that are malformed, of another version or exceed
+ * the limit with 400, 505, 414 or 431, or closes the connection; keeps
+ * connections open; sends; and speaks TLS.
  *
  * Other certificates need another libmicrohttpd.  It takes the place of the
  * old one when it has started, and with that all connections are closed.

@@ -31,13 +31,13 @@ plan skip_all => 'no OpenSSL here' if !make_certificate('first');
 make_certificate('second');
 
 # What OpenSSL's client is told: (answer, name of the certificate, protocol)
-sub tls_get
+sub openssl_get
 {
-	my ($port, $path, @options) = @_;
+	my ($to, $path, @options) = @_;
 	my ($out, $err) = ('', '');
 
 	eval {
-		run [ 'openssl', 's_client', '-connect', "127.0.0.1:$port", '-ign_eof', @options ],
+		run [ 'openssl', 's_client', @$to, '-ign_eof', @options ],
 		  '<', \"GET $path HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
 		  '>', \$out, '2>', \$err, timeout(30);
 	};
@@ -45,6 +45,12 @@ sub tls_get
 	my ($name) = $out =~ /^subject=.*CN ?= ?(\w+)/m;
 	my ($protocol) = $out =~ /^New, (TLSv[\d.]+),/m;
 	return ($status // '', $name // '', $protocol // '', $out);
+}
+
+sub tls_get
+{
+	my ($port, $path, @options) = @_;
+	return openssl_get([ '-connect', "127.0.0.1:$port" ], $path, @options);
 }
 
 sub wait_for_certificate
@@ -78,6 +84,15 @@ like($out, qr/^fraiseql_obs_build_info/m, 'all of it');
 is(join(' ', (tls_get($port, '/healthz', '-tls1_2'))[ 0, 2 ]), '200 TLSv1.2', 'TLS 1.2');
 is((tls_get($port, '/healthz', '-tls1_1', '-cipher', 'ALL:@SECLEVEL=0'))[0], '', 'not TLS 1.1');
 is(status_of($port, '/healthz'), '', 'nor HTTP without it');
+
+# the Unix-domain socket, too
+my $socket = PostgreSQL::Test::Utils::tempdir_short() . '/http';
+$node->append_conf('postgresql.conf', "fraiseql_obs.http_listen_addresses = '127.0.0.1, $socket'");
+$node->reload;
+$node->wait_for_log(qr/listening on "\Q$socket\E"/);
+($status) = openssl_get([ '-unix', $socket ], '/healthz');
+is($status, '200', 'TLS on a Unix-domain socket');
+is(status_of($socket, '/healthz'), '', 'and nothing else');
 
 # a reload of something else disconnects nobody
 my @kept = ('openssl', 's_client', '-connect', "127.0.0.1:$port", '-quiet', '-ign_eof');

@@ -40,6 +40,12 @@ foreach my $case (
 	[ '431', "GET /healthz HTTP/1.1\r\n$host" . "A: b\r\n" x 20_000 . $end, 'many headers' ],
 	[ '404', "GET /\xff\xfe\x80 HTTP/1.1\r\n${host}$end", 'no UTF-8' ],
 	[ '400', "GET /metrics?format=%00\xff&format HTTP/1.1\r\n${host}$end", 'no format' ],
+	[ '', "nonsense\r\n\r\n", 'a single word, which closes the connection' ],
+	[ '400', "GET /metrics?format=js%6Fn HTTP/1.1\r\n${host}$end", 'a format in percents' ],
+	[ '200', "GET /health/ready?role=primary&role=replica HTTP/1.1\r\n${host}$end", 'the first role counts' ],
+	[ '503', "GET /health/ready?role=replica&role=primary HTTP/1.1\r\n${host}$end", 'whatever follows' ],
+	[ '200', "GET /health?role=primary&lag=0 HTTP/1.1\r\n${host}$end", 'health of a role' ],
+	[ '503', "GET /health?role=replica HTTP/1.1\r\n${host}$end", 'which it has not' ],
 	[ '200', "GET /healthz HTTP/1.0\r\n\r\n", 'HTTP/1.0' ])
 {
 	my ($status, $bytes, $name) = @$case;
