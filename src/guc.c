@@ -308,6 +308,28 @@ define_real(const char *name, const char *variable, const char *description,
 						PGC_POSTMASTER, PGC_S_ENV_VAR);
 }
 
+/*
+ * Takes a whole number from an environment variable, if that is set; true if
+ * so.  A value that is not valid is a warning; "range" says in words what is.
+ */
+static bool
+seed_int(const char *variable, int *boot_value, int min, int max, int unit,
+		 const char *range)
+{
+	const char *value = env_value(variable);
+	int			parsed;
+
+	if (value == NULL)
+		return false;
+	if (!parse_int(value, &parsed, unit, NULL) || parsed < min || parsed > max)
+	{
+		warn_environment(variable, value, range);
+		return false;
+	}
+	*boot_value = parsed;
+	return true;
+}
+
 #define MINUTES_PER_DAY		(24 * 60)
 #define RETENTION_MAX_DAYS	36500
 
@@ -315,24 +337,10 @@ static void
 define_audit_log_retention(void)
 {
 	const char *name = "fraiseql_obs.audit_log_retention";
-	const char *variable = "FRAISEQL_AUDIT_LOG_RETENTION_DAYS";
-	const char *value = env_value(variable);
 	int			days = 90;
-	bool		seeded = value != NULL;
-
-	if (seeded)
-	{
-		int			parsed;
-
-		if (parse_int(value, &parsed, 0, NULL) &&
-			parsed >= 1 && parsed <= RETENTION_MAX_DAYS)
-			days = parsed;
-		else
-		{
-			warn_environment(variable, value, "days from 1 to 36500");
-			seeded = false;
-		}
-	}
+	bool		seeded = seed_int("FRAISEQL_AUDIT_LOG_RETENTION_DAYS", &days,
+								  1, RETENTION_MAX_DAYS, 0,
+								  "days from 1 to 36500");
 
 	DefineCustomIntVariable(name,
 							"Sets how long the audit log is kept.",
@@ -350,24 +358,10 @@ static void
 define_health_check_timeout(void)
 {
 	const char *name = "fraiseql_obs.health_check_timeout";
-	const char *variable = "FRAISEQL_HEALTH_CHECK_TIMEOUT_MS";
-	const char *value = env_value(variable);
 	int			boot_value = 5000;
-	bool		seeded = value != NULL;
-
-	if (seeded)
-	{
-		int			parsed;
-
-		if (parse_int(value, &parsed, GUC_UNIT_MS, NULL) && parsed >= 1)
-			boot_value = parsed;
-		else
-		{
-			warn_environment(variable, value,
-							 "milliseconds from 1 to 2147483647");
-			seeded = false;
-		}
-	}
+	bool		seeded = seed_int("FRAISEQL_HEALTH_CHECK_TIMEOUT_MS",
+								  &boot_value, 1, INT_MAX, GUC_UNIT_MS,
+								  "milliseconds from 1 to 2147483647");
 
 	DefineCustomIntVariable(name,
 							"Sets how long health checks may take.",

@@ -12,12 +12,12 @@
 
 #include "health.h"
 
-extern PGDLLEXPORT bool fobs_probe_role(const char *text,
-										FobsHealthQuestion *question);
-extern PGDLLEXPORT bool fobs_probe_max_lag(const char *text,
-										   FobsHealthQuestion *question);
-extern PGDLLEXPORT bool fobs_probe_answer(FobsProbe probe,
-										  const FobsHealthQuestion *question,
-										  bool detailed, StringInfo out);
+extern bool fobs_probe_role(const char *text,
+							FobsHealthQuestion *question);
+extern bool fobs_probe_max_lag(const char *text,
+							   FobsHealthQuestion *question);
+extern bool fobs_probe_answer(FobsProbe probe,
+							  const FobsHealthQuestion *question,
+							  bool detailed, StringInfo out);
 
 #endif							/* FRAISEQL_OBS_PROBES_H */
