@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
+use ModuleTest;
 use ObsTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -28,12 +29,8 @@ sub free_port
 sub need_endpoint
 {
 	my ($node) = @_;
-	my $path = $node->safe_psql('postgres', 'SHOW dynamic_library_path');
 
-	chomp(my $libdir = `pg_config --pkglibdir`);
-	$path =~ s/\$libdir/$libdir/g;
-	plan skip_all => 'built without libmicrohttpd'
-	  if !grep { -e "$_/fraiseql_obs_http.so" } split /:/, $path;
+	need_module($node, 'fraiseql_obs_http', 'libmicrohttpd');
 	return;
 }
 
@@ -139,18 +136,8 @@ sub wait_for_status
 sub worker_pid
 {
 	my ($node) = @_;
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
 
-	foreach my $stat (glob '/proc/[0-9]*/stat')
-	{
-		open my $file, '<', $stat or next;
-		my $line = <$file> // '';
-		next if $line !~ /^(\d+) \(.*\) \S $postmaster /;
-		my $pid = $1;
-		my $command = eval { slurp_file("/proc/$pid/cmdline") } // '';
-		return $pid if $command =~ /fraiseql_obs HTTP endpoint/;
-	}
-	return;
+	return process_titled($node, 'fraiseql_obs HTTP endpoint');
 }
 
 1;

@@ -11,6 +11,7 @@ use Cwd ();
 use File::Basename ();
 use IO::Socket::INET;
 use JSON::PP;
+use ModuleTest;
 use ObsTest;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -27,12 +28,8 @@ our @EXPORT = qw(need_sender start_otlp_node configure make_spans wait_for
 sub need_sender
 {
 	my ($node) = @_;
-	my $path = $node->safe_psql('postgres', 'SHOW dynamic_library_path');
 
-	chomp(my $libdir = `pg_config --pkglibdir`);
-	$path =~ s/\$libdir/$libdir/g;
-	plan skip_all => 'built without libcurl'
-	  if !grep { -e "$_/fraiseql_obs_otlp.so" } split /:/, $path;
+	need_module($node, 'fraiseql_obs_otlp', 'libcurl');
 	return;
 }
 
@@ -127,17 +124,8 @@ sub wait_for_metric
 sub worker_pid
 {
 	my ($node) = @_;
-	my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
-	foreach my $process (glob '/proc/[0-9]*')
-	{
-		open my $status, '<', "$process/stat" or next;
-		my $line = <$status> // next;
-		my ($parent) = $line =~ /\) \w (\d+)/;
-		next if ($parent // 0) != $postmaster;
-		open my $command, '<', "$process/cmdline" or next;
-		return $process =~ s{.*/}{}r if (<$command> // '') =~ /fraiseql_obs span sender/;
-	}
-	return;
+
+	return process_titled($node, 'fraiseql_obs span sender');
 }
 
 # Does a process end in so many seconds, when it is sent a signal?
@@ -155,15 +143,50 @@ sub ends_within
 	return 0;
 }
 
+# Something that listens at a port and logs what it is asked, in a process
+package OtlpTest::Listener;
+
+sub port { return $_[0]->{port} }
+
+# The requests until now, of which the log has a line each
+sub requests
+{
+	my ($self) = @_;
+	my $log = "$self->{folder}/log";
+	return [] if !-e $log;
+	return [ map { JSON::PP::decode_json($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($log) ];
+}
+
+sub stop
+{
+	my ($self) = @_;
+	return if !defined $self->{pid} || $self->{owner} != $$;
+	kill 'KILL', $self->{is_group} ? -$self->{pid} : $self->{pid};
+	waitpid $self->{pid}, 0;
+	$self->{pid} = undef;
+	return;
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	local $?;
+	$self->stop;
+	return;
+}
+
 # An endpoint that does with each request what it was told last
 package OtlpTest::Endpoint;
 
-# Options: port, to take the place of another one
+our @ISA = ('OtlpTest::Listener');
+
+# Options: port, to take the place of another one.  Its requests are {line,
+# headers, body, at}.
 sub new
 {
 	my ($class, %options) = @_;
 	my $folder = PostgreSQL::Test::Utils::tempdir();
-	my $self = bless { folder => $folder, owner => $$ }, $class;
+	my $self = bless { folder => $folder, owner => $$, is_group => 1 }, $class;
 	my $listener = IO::Socket::INET->new(
 		LocalAddr => '127.0.0.1',
 		LocalPort => $options{port} // 0,
@@ -184,8 +207,6 @@ sub new
 	return $self;
 }
 
-sub port { return $_[0]->{port} }
-
 # What to do from now on: a name of a function below that begins with do_, with
 # an argument.
 sub behave
@@ -199,37 +220,10 @@ sub behave
 	return;
 }
 
-# The requests until now: {line, headers, body, at}
-sub requests
-{
-	my ($self) = @_;
-	my $log = "$self->{folder}/log";
-	return [] if !-e $log;
-	return [ map { JSON::PP::decode_json($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($log) ];
-}
-
 sub forget
 {
 	my ($self) = @_;
 	unlink "$self->{folder}/log";
-	return;
-}
-
-sub stop
-{
-	my ($self) = @_;
-	return if !defined $self->{pid} || $self->{owner} != $$;
-	kill 'KILL', -$self->{pid};
-	waitpid $self->{pid}, 0;
-	$self->{pid} = undef;
-	return;
-}
-
-sub DESTROY
-{
-	my ($self) = @_;
-	local $?;
-	$self->stop;
 	return;
 }
 
@@ -370,6 +364,8 @@ sub do_half
 # OpenTelemetry's own code behind an endpoint, in Node
 package OtlpTest::Receiver;
 
+our @ISA = ('OtlpTest::Listener');
+
 # Options: key and certificate, for TLS.  Nothing if there is no Node, or not
 # the code.
 sub new
@@ -409,39 +405,11 @@ sub install
 	return system($load) == 0;
 }
 
-sub port { return $_[0]->{port} }
-
-# A line for each request, see otlp_receiver
-sub requests
-{
-	my ($self) = @_;
-	my $log = "$self->{folder}/log";
-	return [] if !-e $log;
-	return [ map { JSON::PP::decode_json($_) } split /\n/, PostgreSQL::Test::Utils::slurp_file($log) ];
-}
-
+# Of its requests, which are as otlp_receiver has them
 sub spans
 {
 	my ($self) = @_;
 	return [ map { @{ $_->{spans} // [] } } @{ $self->requests } ];
-}
-
-sub stop
-{
-	my ($self) = @_;
-	return if !defined $self->{pid} || $self->{owner} != $$;
-	kill 'KILL', $self->{pid};
-	waitpid $self->{pid}, 0;
-	$self->{pid} = undef;
-	return;
-}
-
-sub DESTROY
-{
-	my ($self) = @_;
-	local $?;
-	$self->stop;
-	return;
 }
 
 1;

@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
-use File::Copy;
+use ModuleTest;
 use ObsTest;
 use OtlpTest;
 use PostgreSQL::Test::Cluster;
@@ -16,14 +16,7 @@ use Test::More;
 
 my $node = start_node('otlp_missing');
 
-# the library alone, somewhere else
-my $folder = PostgreSQL::Test::Utils::tempdir;
-chomp(my $libdir = `pg_config --pkglibdir`);
-my $path = $node->safe_psql('postgres', 'SHOW dynamic_library_path') =~ s/\$libdir/$libdir/gr;
-my ($from) = grep { -e "$_/fraiseql_obs.so" } split /:/, $path;
-copy("$from/fraiseql_obs.so", $folder);
-$node->append_conf('postgresql.conf', "dynamic_library_path = '$folder:$path'");
-$node->restart;
+restart_without_modules($node);
 unlike(slurp_file($node->logfile), qr/WARNING/, 'nobody misses it where it is off');
 
 my $offset = -s $node->logfile;
