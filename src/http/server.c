@@ -153,20 +153,36 @@ read_pem(const char *what, const char *path,
 	return pem;
 }
 
+/*
+ * Who has set one of the files wants TLS, and must not be served without it
+ * because the other is forgotten.
+ */
+static void
+check_both_are_set(const char *cert_file, const char *key_file)
+{
+	if (cert_file[0] != '\0' && key_file[0] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("\"fraiseql_obs.http_tls_key_file\" is not set"),
+				 errhint("Set it to the file with the private key that belongs to certificate file \"%s\".",
+						 cert_file)));
+	if (cert_file[0] == '\0' && key_file[0] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("\"fraiseql_obs.http_tls_cert_file\" is not set"),
+				 errhint("Set it to the file with the certificate that belongs to private key file \"%s\".",
+						 key_file)));
+}
+
 /* Reads the files, if there are to be any. */
 static void
 read_credentials(const char *cert_file, const char *key_file,
 				 Credentials *credentials)
 {
 	credentials->cert = credentials->key = NULL;
+	check_both_are_set(cert_file, key_file);
 	if (cert_file[0] == '\0')
 		return;
-	if (key_file[0] == '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("\"fraiseql_obs.http_tls_key_file\" is not set"),
-				 errhint("Set it to the file with the private key that belongs to certificate file \"%s\".",
-						 cert_file)));
 	credentials->cert = read_pem("certificate file", cert_file,
 								 fobs_public_file_read);
 	PG_TRY();

@@ -120,7 +120,8 @@ foreach my $case (
 	[ "$folder/bad.crt", "$folder/third.key", 'could not start the HTTP server', 'no certificate in the file' ],
 	[ "$folder/third.crt", "$folder/second.key", 'could not start the HTTP server', "another certificate's key" ],
 	[ "$folder/third.crt", "$folder/none.key", 'could not read private key file ".*none.key"', 'no key' ],
-	[ "$folder/third.crt", '', '"fraiseql_obs.http_tls_key_file" is not set', 'no name of a key' ])
+	[ "$folder/third.crt", '', '"fraiseql_obs.http_tls_key_file" is not set', 'no name of a key' ],
+	[ '', "$folder/third.key", '"fraiseql_obs.http_tls_cert_file" is not set', 'no name of a certificate' ])
 {
 	my ($cert, $key, $message, $what) = @$case;
 	my $from = -s $node->logfile;
@@ -146,6 +147,15 @@ $node->restart;
 $node->wait_for_log(qr/LOG: .*could not start the HTTP server/, $from);
 is(status_of($port, '/healthz'), '', 'no TLS, no endpoint');
 is(metric($node, 'fraiseql_obs_endpoint_listener_up'), '0', 'which a metric says');
+foreach my $files ([ '', "$folder/third.key" ], [ "$folder/third.crt", '' ])
+{
+	$from = -s $node->logfile;
+	use_certificate($node, @$files);
+	$node->restart;
+	$node->wait_for_log(qr/LOG: .*"fraiseql_obs.http_tls_(cert|key)_file" is not set/, $from);
+	is(status_of($port, '/healthz'), '', 'nor with one of the two files alone');
+	is(metric($node, 'fraiseql_obs_endpoint_listener_up'), '0', 'which a metric says, too');
+}
 use_certificate($node, '', '');
 ok(wait_for_status($port, '/healthz', 200), 'unless it is to be without');
 $node->stop;
