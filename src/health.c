@@ -508,10 +508,44 @@ append_check(StringInfo out, FobsCheck check, const FobsHealthFacts *facts,
 	appendStringInfoChar(out, '}');
 }
 
+static void
+append_checks(StringInfo out, const FobsHealthFacts *facts,
+			  const FobsVerdict *verdict)
+{
+	appendStringInfoString(out, ", \"timestamp\": ");
+	append_time(out, facts->at);
+	appendStringInfoString(out, ", \"checks\": {");
+	for (int i = 0; i < FOBS_N_CHECKS; i++)
+	{
+		if (i > 0)
+			appendStringInfoString(out, ", ");
+		append_check(out, i, facts, verdict);
+	}
+	appendStringInfoChar(out, '}');
+}
+
+/* Which checks fail, and nothing of what they have found */
+static void
+append_failed(StringInfo out, const FobsVerdict *verdict)
+{
+	const char *separator = "";
+
+	appendStringInfoString(out, ", \"failed\": [");
+	for (int i = 0; i < FOBS_N_CHECKS; i++)
+	{
+		if (verdict->checks[i] != FOBS_UNHEALTHY)
+			continue;
+		appendStringInfo(out, "%s\"%s\"", separator, fobs_check_names[i]);
+		separator = ", ";
+	}
+	appendStringInfoChar(out, ']');
+}
+
 /*
- * Appends the answer to a probe as a JSON object, all of it ASCII; only its
- * status, or what was looked at, too.  Liveness looks at nothing: it has
- * neither facts nor a verdict.
+ * Appends the answer to a probe as a JSON object, all of it ASCII: its status,
+ * and what was looked at, or only, where clients should not be sent here, the
+ * names of the checks that say so.  Liveness looks at nothing: it has neither
+ * facts nor a verdict.
  */
 void
 fobs_health_append_json(StringInfo out, FobsProbe probe, bool detailed,
@@ -521,18 +555,10 @@ fobs_health_append_json(StringInfo out, FobsProbe probe, bool detailed,
 	appendStringInfo(out, "{\"status\": \"%s\"",
 					 status_name(probe, facts, verdict));
 	if (detailed && facts != NULL)
-	{
-		appendStringInfoString(out, ", \"timestamp\": ");
-		append_time(out, facts->at);
-		appendStringInfoString(out, ", \"checks\": {");
-		for (int i = 0; i < FOBS_N_CHECKS; i++)
-		{
-			if (i > 0)
-				appendStringInfoString(out, ", ");
-			append_check(out, i, facts, verdict);
-		}
-		appendStringInfoChar(out, '}');
-	}
+		append_checks(out, facts, verdict);
+	else if (probe == FOBS_PROBE_READINESS &&
+			 !fobs_health_passes(probe, facts, verdict))
+		append_failed(out, verdict);
 	appendStringInfoChar(out, '}');
 }
 

@@ -248,7 +248,10 @@ read_question(const Request *request, FobsHealthQuestion *question)
 		(max_lag == NULL || endpoint->probe_max_lag(max_lag, question));
 }
 
-/* Probes are told the verdict alone, as anybody may ask them. */
+/*
+ * Probes are told the verdict and which checks fail, but nothing of what these
+ * have found, as anybody may ask.
+ */
 static void
 answer_probe(const Request *request, Answer *answer)
 {

@@ -64,6 +64,14 @@ is(status_of($port, "/metrics?token=secret-1"), 401, 'not in the URL, where it w
 unlike(ask($port, "GET /metrics\0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")->{status},
 	qr/^[^4]/, 'a zero byte does not open it');
 
+# who may ask for no more is told which checks fail, and not what they found
+is(get($port, '/health/ready')->{body}, qq({"status": "ready"}\n), 'ready');
+$node->safe_psql('postgres', 'SELECT fraiseql_obs.drain()');
+is(get($port, '/health/ready')->{body}, qq({"status": "not_ready", "failed": ["drain"]}\n), 'not ready, and why');
+is(get($port, '/health/ready?role=replica')->{body}, qq({"status": "not_ready", "failed": ["server", "drain"]}\n), 'for two reasons');
+is(get($port, '/health/startup')->{body}, qq({"status": "started"}\n), 'which are nothing to who waits for the start');
+$node->safe_psql('postgres', 'SELECT fraiseql_obs.drain(false)');
+
 # exchanged while both are valid
 write_tokens("# since Monday\nsecret-1\n\n  secret-2  \r\n");
 $node->reload;
