@@ -113,6 +113,7 @@ HTTP_OBJS = \
 	src/http/connection.o \
 	src/http/fraiseql_obs_http.o \
 	src/http/listener.o \
+	src/http/names.o \
 	src/http/request.o \
 	src/http/server.o \
 	src/http/token.o
@@ -124,7 +125,7 @@ HTTP_LIBS += zlib
 $(HTTP_OBJS): override CPPFLAGS += -DFRAISEQL_OBS_HAVE_ZLIB
 endif
 $(HTTP_OBJS) $(HTTP_OBJS:.o=.bc): override CPPFLAGS += -I$(CURDIR)/src $(shell pkg-config --cflags $(HTTP_LIBS))
-src/http/fraiseql_obs_http.so: override LDFLAGS_SL += $(shell pkg-config --libs $(HTTP_LIBS))
+src/http/fraiseql_obs_http.so: override LDFLAGS_SL += $(shell pkg-config --libs $(HTTP_LIBS)) -pthread
 else
 $(info fraiseql_obs_http is left out: there is no HTTP endpoint without libmicrohttpd (libmicrohttpd-dev, pkg-config))
 endif
@@ -153,7 +154,7 @@ $(info fraiseql_obs_otlp is left out: spans are not sent without libcurl (libcur
 endif
 
 # What these modules share
-MODULE_OBJS = src/secret_file.o
+MODULE_OBJS = src/errand.o src/secret_file.o
 EXTRA_CLEAN = $(MODULE_OBJS) $(HTTP_OBJS) $(OTLP_OBJS)
 
 # The install script of this release, put together of a part for each concept.

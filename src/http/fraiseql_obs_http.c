@@ -39,6 +39,7 @@
 #include "connection.h"
 #include "endpoint.h"
 #include "listener.h"
+#include "names.h"
 #include "request.h"
 #include "server.h"
 #include "token.h"
@@ -53,6 +54,9 @@ PGDLLEXPORT void fraiseql_obs_http_main(Datum arg);
 /* Pauses before what failed is tried again */
 #define RETRY_MIN_MS	1000
 #define RETRY_MAX_MS	60000
+
+/* How often to look whether a name server has answered */
+#define NAMES_MS		50
 
 /* The latch, the postmaster, libmicrohttpd, and the listeners */
 #define MAX_EVENTS		(3 + FOBS_MAX_LISTENERS)
@@ -70,6 +74,9 @@ static FobsEndpoint *endpoint;
 static bool done[N_PARTS];
 static int	retry_ms;
 static TimestampTz retry_at;
+
+/* A name server was asked where to listen, and has not answered. */
+static bool awaits_names = false;
 
 /* The last error of a part, so that it is in the server log once */
 static char *reported[N_PARTS];
@@ -186,17 +193,20 @@ static bool
 open_listeners(void)
 {
 	const FobsEndpointSettings *settings = endpoint->settings;
-	bool		listening = false;
+	FobsListening listening = FOBS_LISTENS_NOT;
 
+	awaits_names = false;
 	if (settings->port == 0)
 		fobs_listeners_close();
 	else if (done[PART_SERVER])
 		listening = fobs_listeners_open(settings->listen_addresses,
 										settings->port);
-	pg_atomic_write_u32(&endpoint->shared->listening, listening);
-	if (listening)
+	awaits_names = listening == FOBS_LISTENS_SOON;
+	pg_atomic_write_u32(&endpoint->shared->listening,
+						listening == FOBS_LISTENS);
+	if (listening == FOBS_LISTENS)
 		warn_if_public();
-	return listening || settings->port == 0;
+	return listening == FOBS_LISTENS || settings->port == 0;
 }
 
 static bool
@@ -253,6 +263,12 @@ configure(void)
 	}
 	if (is_all_done())
 		return;
+	if (awaits_names)
+	{
+		retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+											   NAMES_MS);
+		return;
+	}
 	retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), retry_ms);
 	retry_ms = Min(retry_ms * 2, RETRY_MAX_MS);
 }
@@ -267,6 +283,7 @@ reconfigure(void)
 		forget_failure(part);
 	}
 	fobs_listeners_forget_complaint();
+	fobs_names_forget();
 	retry_ms = RETRY_MIN_MS;
 	configure();
 }
@@ -293,7 +310,8 @@ make_event_set(void)
 static int
 timeout_ms(void)
 {
-	int			timeout = fobs_connections_next_deadline_ms(WAIT_MS);
+	int			timeout =
+	fobs_connections_next_deadline_ms(awaits_names ? NAMES_MS : WAIT_MS);
 
 	if (fobs_server_is_running())
 		timeout = fobs_server_timeout_ms(timeout);

@@ -12,7 +12,7 @@
  * a mistake in the settings costs nobody the endpoint that there was.  An old
  * socket may be in the way of a new one (all addresses, and one of them, of
  * the same port).  Then it is closed first, and opened again if it was not
- * that.
+ * that.  Names are looked up before any of that, without waiting (names.c).
  *
  * SO_REUSEADDR lets us listen although connections of before linger.  That two
  * servers listen on the same address it does not allow.
@@ -36,6 +36,7 @@
 
 #include "compat.h"
 #include "listener.h"
+#include "names.h"
 
 #define BACKLOG			128
 #define SOCKET_MODE		0660	/* of a Unix-domain socket's file */
@@ -62,6 +63,7 @@ typedef struct Listeners
 	Listener	items[MAX_ITEMS];
 	int			n;
 	bool		complete;
+	bool		pending;		/* for some, a name server was asked */
 } Listeners;
 
 static Listeners current = {.complete = true};
@@ -165,8 +167,20 @@ add_address(Listeners *listeners, const struct addrinfo *info, int port,
 	if (listener == NULL)
 		return;
 	memcpy(&listener->address, info->ai_addr, info->ai_addrlen);
+	if (info->ai_family == AF_INET6)
+		((struct sockaddr_in6 *) &listener->address)->sin6_port = htons(port);
+	else
+		((struct sockaddr_in *) &listener->address)->sin_port = htons(port);
 	listener->length = info->ai_addrlen;
 	listener->optional = optional;
+}
+
+static void
+add_addresses(Listeners *listeners, const struct addrinfo *found, int port)
+{
+	for (const struct addrinfo *info = found; info != NULL;
+		 info = info->ai_next)
+		add_address(listeners, info, port, found->ai_next != NULL);
 }
 
 /* A name may have many addresses; "*" is all that there are. */
@@ -174,26 +188,34 @@ static void
 add_host(Listeners *listeners, const char *host, int port)
 {
 	struct addrinfo hints = {
-		.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+		.ai_flags = AI_PASSIVE | AI_NUMERICSERV | AI_NUMERICHOST,
 		.ai_family = AF_UNSPEC,
 		.ai_socktype = SOCK_STREAM,
 	};
-	struct addrinfo *found;
-	char		service[12];
+	struct addrinfo *numeric;
+	const struct addrinfo *found;
 	int			error;
 
-	snprintf(service, sizeof(service), "%d", port);
-	error = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, service, &hints,
-						&found);
-	if (error != 0)
+	/* for what is an address already nobody is asked */
+	error = getaddrinfo(strcmp(host, "*") == 0 ? NULL : host, "0", &hints,
+						&numeric);
+	if (error == 0)
 	{
-		complain(host, gai_strerror(error));
-		listeners->complete = false;
+		add_addresses(listeners, numeric, port);
+		freeaddrinfo(numeric);
 		return;
 	}
-	for (struct addrinfo *info = found; info != NULL; info = info->ai_next)
-		add_address(listeners, info, port, found->ai_next != NULL);
-	freeaddrinfo(found);
+	error = fobs_names_ask(host, &found);
+	if (error == 0)
+		add_addresses(listeners, found, port);
+	else
+	{
+		listeners->complete = false;
+		if (error == EAI_INPROGRESS)
+			listeners->pending = true;
+		else
+			complain(host, gai_strerror(error));
+	}
 }
 
 /* Finds out what the settings mean. */
@@ -206,6 +228,7 @@ find_wanted(Listeners *wanted, const char *addresses, int port)
 
 	wanted->n = 0;
 	wanted->complete = true;
+	wanted->pending = false;
 	if (!SplitGUCList(copy, ',', &names))
 	{
 		complain(addresses, "the list has a wrong syntax");
@@ -423,19 +446,12 @@ keep_old(Listeners *wanted, const Listeners *old)
 	}
 }
 
-/*
- * Listens where the settings say, and nowhere else; see above for what happens
- * if that cannot be.  Returns whether it is so.
- */
-bool
-fobs_listeners_open(const char *addresses, int port)
+/* Opens what is wanted, and closes the rest, see above. */
+static void
+change_listeners(Listeners *wanted, bool wants_any)
 {
-	Listeners  *wanted = palloc0(sizeof(Listeners));
-
-	initStringInfo(&complaint);
-	find_wanted(wanted, addresses, port);
 	keep_open(wanted, &current);
-	if (open_missing(wanted, &current) == 0 && addresses[0] != '\0')
+	if (open_missing(wanted, &current) == 0 && wants_any)
 		keep_old(wanted, &current);
 	else
 	{
@@ -443,10 +459,35 @@ fobs_listeners_open(const char *addresses, int port)
 			close_listener(&current.items[i]);
 	}
 	current = *wanted;
-	report_complaint();
+}
+
+/*
+ * Listens where the settings say, and nowhere else; see above for what happens
+ * if that cannot be.  While a name server does not answer, all that is open
+ * stays, and where nothing is, what needs no name server is opened.
+ */
+FobsListening
+fobs_listeners_open(const char *addresses, int port)
+{
+	Listeners  *wanted = palloc0(sizeof(Listeners));
+	bool		pending;
+
+	initStringInfo(&complaint);
+	find_wanted(wanted, addresses, port);
+	pending = wanted->pending;
+	if (!pending || fobs_listeners_sockets(NULL) == 0)
+		change_listeners(wanted, addresses[0] != '\0');
+	if (!pending)
+	{
+		report_complaint();
+		fobs_names_forget();
+	}
 	pfree(complaint.data);
 	pfree(wanted);
-	return current.complete && fobs_listeners_sockets(NULL) > 0;
+	if (pending)
+		return FOBS_LISTENS_SOON;
+	return current.complete && fobs_listeners_sockets(NULL) > 0 ?
+		FOBS_LISTENS : FOBS_LISTENS_NOT;
 }
 
 void

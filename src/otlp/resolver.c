@@ -6,26 +6,20 @@
  * A name server that does not answer keeps getaddrinfo() for as long as the
  * machine's resolver says.  libcurl asks in a thread, but waits for the thread
  * to end before it gives up or closes, which would keep this process from
- * ending when it is told to.  So a thread of our own asks, for which nobody
- * waits; libcurl is given the addresses.
- *
- * There is at most one such thread.  It has none of our signals, calls nothing
- * of PostgreSQL, and shares nothing but a Lookup, which is its own until it
- * says that it is done.
+ * ending when it is told to.  So it is an errand of ours, of which there is at
+ * most one at a time; libcurl is given the addresses.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <netdb.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/socket.h>
 
-#include "port/atomics.h"
 #include "portability/instr_time.h"
 
 #include "compat.h"
+#include "errand.h"
 #include "resolver.h"
 
 /* How long addresses are good for */
@@ -33,13 +27,13 @@
 
 typedef struct Lookup
 {
-	pg_atomic_uint32 done;
+	FobsErrand	errand;
 	char		host[NI_MAXHOST];
 	int			error;			/* of getaddrinfo() */
 	struct addrinfo *found;
 } Lookup;
 
-/* What a thread is busy with, or has done and nobody has taken; or NULL */
+/* What is under way, or is done and nobody has taken; or NULL */
 static Lookup *lookup = NULL;
 
 /* What was found last, and when */
@@ -47,42 +41,16 @@ static char known_host[NI_MAXHOST];
 static char known_addresses[FOBS_ADDRESSES_SIZE];
 static instr_time known_since;
 
-static void *
-look_up(void *arg)
+static void
+look_up(FobsErrand *errand)
 {
-	Lookup	   *mine = arg;
+	Lookup	   *mine = (Lookup *) errand;
 	struct addrinfo hints = {
 		.ai_family = AF_UNSPEC,
 		.ai_socktype = SOCK_STREAM,
 	};
 
 	mine->error = getaddrinfo(mine->host, NULL, &hints, &mine->found);
-	pg_write_barrier();
-	pg_atomic_write_u32(&mine->done, 1);
-	return NULL;
-}
-
-/* Starts a thread that inherits a mask of all signals; false if it cannot. */
-static bool
-start_thread(Lookup *arg)
-{
-	pthread_attr_t attributes;
-	pthread_t	thread;
-	sigset_t	all;
-	sigset_t	before;
-	bool		started;
-
-	if (pthread_attr_init(&attributes) != 0)
-		return false;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	started =
-		pthread_attr_setdetachstate(&attributes,
-									PTHREAD_CREATE_DETACHED) == 0 &&
-		pthread_create(&thread, &attributes, look_up, arg) == 0;
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return started;
 }
 
 static bool
@@ -91,9 +59,8 @@ start_lookup(const char *host)
 	lookup = calloc(1, sizeof(Lookup));
 	if (lookup == NULL)
 		return false;
-	pg_atomic_init_u32(&lookup->done, 0);
 	strlcpy(lookup->host, host, sizeof(lookup->host));
-	if (start_thread(lookup))
+	if (fobs_errand_start(&lookup->errand, look_up))
 		return true;
 	free(lookup);
 	lookup = NULL;
@@ -123,13 +90,12 @@ write_addresses(const struct addrinfo *found)
 	}
 }
 
-/* Takes what a thread has found. */
+/* Takes what was found. */
 static FobsResolved
 take_result(const char **error)
 {
 	FobsResolved result = FOBS_RESOLVED_FOUND;
 
-	pg_read_barrier();
 	if (lookup->error != 0)
 	{
 		*error = gai_strerror(lookup->error);
@@ -185,7 +151,7 @@ fobs_resolver_ask(const char *host, char *addresses, const char **error)
 		*error = "out of memory";
 		return FOBS_RESOLVED_FAILED;
 	}
-	if (pg_atomic_read_u32(&lookup->done) == 0)
+	if (!fobs_errand_is_done(&lookup->errand))
 		return FOBS_RESOLVED_PENDING;
 	if (strcmp(lookup->host, host) == 0)
 	{
