@@ -400,7 +400,15 @@ record_statement(Statement *statement, int sqlstate, StatementText text)
 					 statement->observation.slow);
 }
 
-static inline void
+/* Errors of clients are counted where they are sent; see errors.c. */
+static pg_noinline void
+publish_error(int sqlstate)
+{
+	if (whereToSendOutput != DestRemote && sqlstate != fobs_errors_last_sent)
+		fobs_errors_count(sqlstate);
+}
+
+static pg_attribute_always_inline void
 publish_toplevel(Statement *statement, int sqlstate)
 {
 	FobsContext *context = statement->context;
@@ -409,11 +417,8 @@ publish_toplevel(Statement *statement, int sqlstate)
 	if (context->operation.operation[0] != '\0')
 		fobs_operations_count(&context->operation, &context->operation_ref,
 							  &statement->observation);
-
-	/* errors of clients are counted where they are sent; see errors.c */
-	if (unlikely(statement->observation.failed) &&
-		whereToSendOutput != DestRemote && sqlstate != fobs_errors_last_sent)
-		fobs_errors_count(sqlstate);
+	if (unlikely(statement->observation.failed))
+		publish_error(sqlstate);
 }
 
 /*

@@ -27,7 +27,7 @@
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_operation_stats);
 
-FobsSeriesStore *fobs_operations_store = NULL;
+static FobsSeriesStore *store = NULL;
 
 /* Asks for shared memory; from the shmem_request hook. */
 void
@@ -41,16 +41,26 @@ fobs_operations_shmem_request(void)
 void
 fobs_operations_shmem_startup(void)
 {
-	fobs_operations_store =
-		fobs_series_shmem_startup("operations", sizeof(FobsOperationKey),
-								  fobs_max_operations, TRANCHE);
+	store = fobs_series_shmem_startup("operations", sizeof(FobsOperationKey),
+									  fobs_max_operations, TRANCHE);
+}
+
+/*
+ * Counts a statement for its operation.  The ref belongs to the key and is
+ * kept by the caller.
+ */
+void
+fobs_operations_count(const FobsOperationKey *key, FobsSeriesRef *ref,
+					  const FobsObservation *observation)
+{
+	fobs_series_count(store, key, ref, observation);
 }
 
 /* Visits the operations of each database; see fobs_series_visit(). */
 void
 fobs_operations_visit(FobsSeriesVisitor visitor, void *arg)
 {
-	fobs_series_visit(fobs_operations_store, visitor, arg);
+	fobs_series_visit(store, visitor, arg);
 }
 
 /* Operations while they are being summed, and "other" */
@@ -124,7 +134,7 @@ fobs_operations_sums(int *nsums)
 	sums.other = palloc0(sizeof(FobsOperationSum));
 	strlcpy(sums.other->operation, FOBS_LABEL_OTHER, FOBS_OPERATION_SIZE);
 	sums.other->snapshot.min_ns = PG_UINT64_MAX;
-	fobs_series_visit(fobs_operations_store, collect_sum, &sums);
+	fobs_series_visit(store, collect_sum, &sums);
 	qsort(sums.sums, sums.n, sizeof(FobsOperationSum *), compare_sums);
 
 	for (int i = 0; i < sums.n; i++)
@@ -146,14 +156,14 @@ fobs_operations_sums(int *nsums)
 FobsSeriesStoreInfo
 fobs_operations_info(void)
 {
-	return fobs_series_store_info(fobs_operations_store);
+	return fobs_series_store_info(store);
 }
 
 /* Forgets all operations. */
 void
 fobs_operations_reset(void)
 {
-	fobs_series_reset(fobs_operations_store);
+	fobs_series_reset(store);
 }
 
 /* Columns of operation_stats() that come before those of statistics.c */

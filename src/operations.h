@@ -32,24 +32,12 @@ typedef struct FobsOperationSum
 
 extern void fobs_operations_shmem_request(void);
 extern void fobs_operations_shmem_startup(void);
-#pragma GCC visibility push(hidden)
-extern FobsSeriesStore *fobs_operations_store;
-#pragma GCC visibility pop
-
+extern void fobs_operations_count(const FobsOperationKey *key,
+								  FobsSeriesRef *ref,
+								  const FobsObservation *observation);
 extern void fobs_operations_visit(FobsSeriesVisitor visitor, void *arg);
 extern FobsOperationSum **fobs_operations_sums(int *nsums);
 extern FobsSeriesStoreInfo fobs_operations_info(void);
 extern void fobs_operations_reset(void);
-
-/*
- * Counts a statement for its operation.  The ref belongs to the key and is
- * kept by the caller.
- */
-static inline void
-fobs_operations_count(const FobsOperationKey *key, FobsSeriesRef *ref,
-					  const FobsObservation *observation)
-{
-	fobs_series_count(fobs_operations_store, key, ref, observation);
-}
 
 #endif							/* FRAISEQL_OBS_OPERATIONS_H */

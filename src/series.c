@@ -261,6 +261,23 @@ fobs_series_count_rare(FobsSeriesCounters *counters,
 	raise_to(&counters->max_ns, observation->duration_ns);
 }
 
+/* The same at the end of what counts through a ref */
+void
+fobs_series_count_rare_pinned(FobsSeriesCounters *counters,
+							  const FobsObservation *observation)
+{
+	fobs_series_count_rare(counters, observation);
+	fobs_series_unpin();
+}
+
+static void
+count_observation(FobsSeriesCounters *counters,
+				  const FobsObservation *observation)
+{
+	if (fobs_series_count_usual(counters, observation))
+		fobs_series_count_rare(counters, observation);
+}
+
 /* Finds this process's pin; false if it has none. */
 bool
 fobs_series_find_pin(void)
@@ -319,7 +336,8 @@ count_by_key(FobsSeriesStore *store, const void *key, uint32 hash,
 	{
 		ref->series = series;
 		ref->generation = pg_atomic_read_u32(&series->generation);
-		fobs_series_count_found(series, observation);
+		fobs_series_note_use(series);
+		count_observation(&series->counters, observation);
 	}
 	LWLockRelease(lock);
 	return series != NULL;
@@ -536,6 +554,8 @@ fobs_series_count_searching(FobsSeriesStore *store, const void *key,
 {
 	uint32		hash = hash_bytes(key, store->key_size);
 
+	if (fobs_series_my_pin == NULL)
+		(void) fobs_series_find_pin();
 	for (int attempt = 0; attempt < 3; attempt++)
 	{
 		if (count_by_key(store, key, hash, ref, observation))
@@ -546,7 +566,7 @@ fobs_series_count_searching(FobsSeriesStore *store, const void *key,
 
 	/* no room, or evicted as soon as it was added */
 	ref->series = NULL;
-	fobs_series_count_observation(&store->other, observation);
+	count_observation(&store->other, observation);
 	pg_atomic_fetch_add_u64(&store->overflow, 1);
 }
 

@@ -117,13 +117,16 @@ extern FobsSeriesPin *fobs_series_my_pin;
 extern bool fobs_series_find_pin(void);
 extern void fobs_series_count_rare(FobsSeriesCounters *counters,
 								   const FobsObservation *observation);
+extern void fobs_series_count_rare_pinned(FobsSeriesCounters *counters,
+										  const FobsObservation *observation);
 extern void fobs_series_count_searching(FobsSeriesStore *store,
 										const void *key, FobsSeriesRef *ref,
 										const FobsObservation *observation);
 
-static inline void
-fobs_series_count_observation(FobsSeriesCounters *counters,
-							  const FobsObservation *observation)
+/* What every observation has; true if this one has more than that */
+static inline bool
+fobs_series_count_usual(FobsSeriesCounters *counters,
+						const FobsObservation *observation)
 {
 	uint64		duration_ns = observation->duration_ns;
 	uint64		called_at = (uint64) observation->called_at;
@@ -132,48 +135,58 @@ fobs_series_count_observation(FobsSeriesCounters *counters,
 	pg_atomic_fetch_add_u64(&counters->duration_ns, duration_ns);
 	if (observation->rows != 0)
 		pg_atomic_fetch_add_u64(&counters->rows, observation->rows);
-	if (unlikely((observation->planning_ns | observation->slow |
-				  observation->failed) != 0 ||
-				 duration_ns < pg_atomic_read_u64(&counters->min_ns) ||
-				 duration_ns > pg_atomic_read_u64(&counters->max_ns)))
-		fobs_series_count_rare(counters, observation);
 
 	/* of two at the same moment, either may win */
 	if (called_at > pg_atomic_read_u64(&counters->last_call))
 		pg_atomic_write_u64(&counters->last_call, called_at);
+	return (observation->planning_ns | observation->slow |
+			observation->failed) != 0 ||
+		duration_ns < pg_atomic_read_u64(&counters->min_ns) ||
+		duration_ns > pg_atomic_read_u64(&counters->max_ns);
 }
 
 static inline void
-fobs_series_count_found(FobsSeries *series,
-						const FobsObservation *observation)
+fobs_series_note_use(FobsSeries *series)
 {
 	if (series->usage < FOBS_SERIES_MAX_USAGE)
 		series->usage++;
-	fobs_series_count_observation(&series->counters, observation);
 }
 
-/* Counts through a ref, if it still leads to the series it was made for. */
+static inline void
+fobs_series_unpin(void)
+{
+	pg_write_barrier();
+	pg_atomic_write_u64(&fobs_series_my_pin->series, 0);
+}
+
+/*
+ * Counts through a ref, if it still leads to the series it was made for.  What
+ * it calls it calls last, and so it needs no registers of its caller's: this
+ * is what every statement runs.
+ */
 static inline bool
 fobs_series_count_by_ref(const FobsSeriesRef *ref,
 						 const FobsObservation *observation)
 {
 	FobsSeries *series = ref->series;
-	FobsSeriesPin *pin;
-	bool		valid;
 
-	if (series == NULL ||
-		(unlikely(fobs_series_my_pin == NULL) && !fobs_series_find_pin()))
+	if (unlikely(series == NULL || fobs_series_my_pin == NULL))
 		return false;
 
-	pin = fobs_series_my_pin;
-	pg_atomic_write_u64(&pin->series, (uint64) (uintptr_t) series);
+	pg_atomic_write_u64(&fobs_series_my_pin->series,
+						(uint64) (uintptr_t) series);
 	pg_memory_barrier();
-	valid = pg_atomic_read_u32(&series->generation) == ref->generation;
-	if (likely(valid))
-		fobs_series_count_found(series, observation);
-	pg_write_barrier();
-	pg_atomic_write_u64(&pin->series, 0);
-	return valid;
+	if (unlikely(pg_atomic_read_u32(&series->generation) != ref->generation))
+	{
+		fobs_series_unpin();
+		return false;
+	}
+	fobs_series_note_use(series);
+	if (unlikely(fobs_series_count_usual(&series->counters, observation)))
+		fobs_series_count_rare_pinned(&series->counters, observation);
+	else
+		fobs_series_unpin();
+	return true;
 }
 
 /*
