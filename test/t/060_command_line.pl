@@ -193,6 +193,7 @@ refuses(2, qr/--format must be prometheus/, qw(metrics --format csv));
 refuses(2, qr/takes one argument, USER/, 'by-user');
 refuses(2, qr/takes two arguments/, qw(by-entity order));
 refuses(2, qr/takes no argument "x"/, qw(failures x));
+refuses(2, qr/--verify takes no value/, @period, '--verify=no');
 refuses(2, qr/report needs --from/, 'report');
 refuses(2, qr/report needs --to/, qw(report --from 2026-01-01));
 refuses(2, qr/--to must be a date as .*, and not "$_"/, qw(report --from 2026-01-01 --to), $_)
