@@ -27,7 +27,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
@@ -71,15 +70,19 @@ static Listeners current = {.complete = true};
 /* What the server log was last told is wrong */
 static char *last_complaint = NULL;
 
-/* What is wrong this time */
-static StringInfoData complaint;
+/*
+ * What is wrong this time, as much as there is room for.  Nothing may be
+ * raised while sockets are handed on, or one would be nobody's and stay open.
+ */
+static char complaint[4096];
 
 static void
 complain(const char *name, const char *problem)
 {
-	if (complaint.len > 0)
-		appendStringInfoString(&complaint, "; ");
-	appendStringInfo(&complaint, "\"%s\": %s", name, problem);
+	size_t		len = strlen(complaint);
+
+	snprintf(complaint + len, sizeof(complaint) - len, "%s\"%s\": %s",
+			 len > 0 ? "; " : "", name, problem);
 }
 
 /* What is wrong, again or still, is to be written down anew. */
@@ -95,15 +98,15 @@ fobs_listeners_forget_complaint(void)
 static void
 report_complaint(void)
 {
-	if (last_complaint != NULL && strcmp(last_complaint, complaint.data) == 0)
+	if (last_complaint != NULL && strcmp(last_complaint, complaint) == 0)
 		return;
 	fobs_listeners_forget_complaint();
-	if (complaint.len == 0)
+	if (complaint[0] == '\0')
 		return;
-	last_complaint = strdup(complaint.data);
+	last_complaint = strdup(complaint);
 	ereport(LOG,
 			(errmsg("HTTP endpoint could not listen everywhere"),
-			 errdetail("%s.", complaint.data),
+			 errdetail("%s.", complaint),
 			 errhint("It tries again, more and more seldom up to once a minute.")));
 }
 
@@ -472,7 +475,7 @@ fobs_listeners_open(const char *addresses, int port)
 	Listeners  *wanted = palloc0(sizeof(Listeners));
 	bool		pending;
 
-	initStringInfo(&complaint);
+	complaint[0] = '\0';
 	find_wanted(wanted, addresses, port);
 	pending = wanted->pending;
 	if (!pending || fobs_listeners_sockets(NULL) == 0)
@@ -482,7 +485,6 @@ fobs_listeners_open(const char *addresses, int port)
 		report_complaint();
 		fobs_names_forget();
 	}
-	pfree(complaint.data);
 	pfree(wanted);
 	if (pending)
 		return FOBS_LISTENS_SOON;
