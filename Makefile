@@ -111,6 +111,7 @@ endif
 HTTP_OBJS = \
 	src/http/accept.o \
 	src/http/connection.o \
+	src/http/disks.o \
 	src/http/fraiseql_obs_http.o \
 	src/http/listener.o \
 	src/http/names.o \

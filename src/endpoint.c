@@ -33,6 +33,7 @@
 #include "compat.h"
 #include "counters.h"
 #include "endpoint.h"
+#include "health_facts.h"
 #include "metrics.h"
 #include "probes.h"
 #include "worker_module.h"
@@ -73,6 +74,8 @@ static FobsEndpoint endpoint = {
 	.version = FRAISEQL_OBS_VERSION,
 	.settings = &fobs_endpoint_settings,
 	.status_codes = status_codes,
+	.probe_timeout_ms = &fobs_health_check_timeout_ms,
+	.unanswered_s = &fobs_health_unanswered_s,
 	.export_metrics = fobs_metrics_export,
 	.probe_role = fobs_probe_role,
 	.probe_max_lag = fobs_probe_max_lag,

@@ -89,6 +89,8 @@ typedef struct FobsEndpoint
 	const FobsEndpointSettings *settings;
 	FobsEndpointShared *shared;
 	const int  *status_codes;	/* by FobsEndpointStatus */
+	const int  *probe_timeout_ms;	/* health_check_timeout */
+	double	   *unanswered_s;	/* see health_facts.h */
 	void		(*export_metrics) (FobsFormat format, StringInfo out);
 	bool		(*probe_role) (const char *text,
 							   FobsHealthQuestion *question);

@@ -138,6 +138,8 @@ static const struct
 	{FOBS_CHECK_DISK, "wal_size_bytes", FOBS_FACT_NUMBER},
 	[FOBS_FACT_WAL_AVAILABLE] =
 	{FOBS_CHECK_DISK, "wal_available_bytes", FOBS_FACT_NUMBER},
+	[FOBS_FACT_UNANSWERED] =
+	{FOBS_CHECK_DISK, "unanswered_seconds", FOBS_FACT_NUMBER},
 };
 
 /* What is judged, and the verdict so far */
@@ -355,9 +357,15 @@ check_disk_of(Case *c, FobsFact size, FobsFact available, const char *what)
 				 "%.1f %% of the space for %s are left", share, what);
 }
 
+/* Without its file systems the server serves nobody. */
 static void
 check_disk(Case *c)
 {
+	double		unanswered = c->values[FOBS_FACT_UNANSWERED];
+
+	if (!isnan(unanswered))
+		complain(c, FOBS_CHECK_DISK, FOBS_UNHEALTHY,
+				 "a file system has not answered for %.0f s", unanswered);
 	check_disk_of(c, FOBS_FACT_DATA_SIZE, FOBS_FACT_DATA_AVAILABLE, "data");
 	check_disk_of(c, FOBS_FACT_WAL_SIZE, FOBS_FACT_WAL_AVAILABLE, "WAL");
 }

@@ -12,8 +12,9 @@
  * Two things come from files: the state of the postmaster, which it writes
  * into postmaster.pid and nowhere else, and the space that file systems have.
  * A file system that hangs, as one on the network may, hangs who asks it;
- * there is no way to ask with a time limit.  The space is not asked for while
- * both limits of it are 0.
+ * there is no way to ask with a time limit.  The HTTP endpoint, which has to
+ * go on, has a thread try, and says if that comes to nothing: then no file is
+ * looked at.  The space is not asked for while both limits of it are 0.
  *
  * After health_check_timeout what has not been looked at yet is skipped, so
  * what may take long comes last.
@@ -73,6 +74,7 @@ typedef struct HealthShared
 
 int			fobs_health_check_timeout_ms;
 FobsHealthLimits fobs_health_limits;
+double		fobs_health_unanswered_s = 0;
 
 static HealthShared *shared = NULL;
 
@@ -149,9 +151,12 @@ postmaster_state(void)
 	};
 	char		content[4096];
 	char	   *line = content;
-	int			file = BasicOpenFile("postmaster.pid", O_RDONLY | PG_BINARY);
+	int			file;
 	int			length;
 
+	if (fobs_health_unanswered_s > 0)
+		return get_float8_nan();
+	file = BasicOpenFile("postmaster.pid", O_RDONLY | PG_BINARY);
 	if (file < 0)
 		return get_float8_nan();
 	length = read(file, content, sizeof(content) - 1);
@@ -477,6 +482,11 @@ read_space(FobsHealthFacts *facts, const char *directory, FobsFact size,
 static void
 read_disk(FobsHealthFacts *facts)
 {
+	if (fobs_health_unanswered_s > 0)
+	{
+		facts->values[FOBS_FACT_UNANSWERED] = fobs_health_unanswered_s;
+		return;
+	}
 	if (fobs_health_limits.disk_warning == 0 &&
 		fobs_health_limits.disk_failure == 0)
 		return;

@@ -16,6 +16,9 @@
 extern int	fobs_health_check_timeout_ms;
 extern FobsHealthLimits fobs_health_limits;
 
+/* For how long a file system has not answered this process; 0: it does */
+extern double fobs_health_unanswered_s;
+
 extern void fobs_health_shmem_request(void);
 extern void fobs_health_shmem_startup(void);
 extern void fobs_health_read(FobsHealthFacts *facts);

@@ -31,6 +31,7 @@
 #include "accept.h"
 #include "compat.h"
 #include "connection.h"
+#include "disks.h"
 #include "request.h"
 #include "token.h"
 
@@ -211,11 +212,28 @@ compress_body(StringInfo body)
 
 #endif							/* FRAISEQL_OBS_HAVE_ZLIB */
 
+/* Do file systems answer, so that it is no risk to look at files? */
+static bool
+can_read_files(void)
+{
+	*endpoint->unanswered_s =
+		fobs_disks_unanswered_s(*endpoint->probe_timeout_ms);
+	return *endpoint->unanswered_s == 0;
+}
+
 static void
 answer_metrics(const Request *request, Answer *answer)
 {
 	int			format = wanted_format(request);
 
+	if (!can_read_files())
+	{
+		answer_status(answer, FOBS_HTTP_UNAVAILABLE);
+		appendStringInfo(&answer->body,
+						 "a file system has not answered for %.0f s\n",
+						 *endpoint->unanswered_s);
+		return;
+	}
 	if (format < 0)
 	{
 		answer_status(answer, FOBS_HTTP_BAD_REQUEST);
@@ -270,6 +288,8 @@ answer_probe(const Request *request, Answer *answer)
 							   "role is one of any, primary, replica; lag is a number of bytes, such as 16MB\n");
 		return;
 	}
+	if (request->path != FOBS_PATH_LIVE)
+		(void) can_read_files();
 	answer->type = "application/json";
 	answer->status =
 		endpoint->probe_answer(probes[request->path], &question,

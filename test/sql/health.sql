@@ -86,6 +86,7 @@ FROM (VALUES
     (1003, '{"disk": {"wal_available_bytes": 0}}', NULL, NULL),
     (1004, '{"disk": {"data_size_bytes": null}}', NULL, NULL),
     (1005, '{"disk": {"wal_available_bytes": null}}', NULL, NULL),
+    (1006, '{"disk": {"unanswered_seconds": 61.4}}', NULL, NULL),
     -- several at once: the worst decides
     (1101, '{"transactions": {"oldest_seconds": 4000}, "crash": {"seconds_ago": 1}}', NULL, NULL),
     (1102, '{"transactions": {"oldest_seconds": 4000}, "drain": {"draining": true}}', NULL, NULL),
