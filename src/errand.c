@@ -5,7 +5,7 @@
  *
  * Some calls take as long as somebody else likes, and cannot be given a limit:
  * getaddrinfo() while a name server does not answer, for one.  A process that
- * is to go on meanwhile, and to end when it is told to, has a thread make them.
+ * is to go on meanwhile, and to end when it is told to, has a thread do it.
  *
  * The thread has none of our signals, calls nothing of PostgreSQL, and shares
  * nothing but the errand, which is its own until it says that it is done.  One
