@@ -155,12 +155,8 @@ append(FobsAppLabels *labels, const char *name, const char *value, size_t len,
 	if (*at == '\0')
 		return;
 	labels->n++;
-	for (; *at != '\0'; at++)
-	{
-		if ((unsigned char) *at < ' ' || *at == '\x7f')
-			*at = ' ';
-	}
-	labels->size = at + 1 - labels->text;
+	fobs_label_clear_controls(at);
+	labels->size = at + strlen(at) + 1 - labels->text;
 }
 
 /*

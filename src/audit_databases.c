@@ -141,6 +141,7 @@ copy_name(char *label, const char *name)
 {
 	fobs_label_prepare();
 	(void) fobs_label_copy(label, FOBS_DATNAME_SIZE, name, strlen(name));
+	fobs_label_clear_controls(label);
 }
 
 static void

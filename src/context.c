@@ -361,10 +361,12 @@ make_context(const Carried *carried)
 												strlen(carried->operation)));
 	else
 		copy_value(key->operation, FOBS_OPERATION_SIZE, fobs_operation_name);
+	fobs_label_clear_controls(key->operation);
 	if (key->operation[0] != '\0')
 	{
 		key->database = fobs_counters_database();
 		copy_value(key->type, FOBS_OPERATION_TYPE_SIZE, fobs_operation_type);
+		fobs_label_clear_controls(key->type);
 	}
 	copy_value(context->request_id, FOBS_ID_SIZE, fobs_request_id);
 	copy_value(context->user_id, FOBS_ID_SIZE, fobs_user_id);
@@ -400,6 +402,7 @@ latest_has_operation(const char *comment)
 
 	fobs_label_copy_decoded(operation, sizeof(operation), comment,
 							strlen(comment));
+	fobs_label_clear_controls(operation);
 	return strcmp(fobs_context_latest->operation.operation, operation) == 0;
 }
 

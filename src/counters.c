@@ -214,6 +214,7 @@ my_database_name(char *name)
 		return false;
 
 	fobs_label_copy(name, FOBS_DATNAME_SIZE, source, strlen(source));
+	fobs_label_clear_controls(name);
 	return true;
 }
 

@@ -156,6 +156,21 @@ fobs_label_copy_decoded(char *dst, size_t size, const char *src, size_t len)
 }
 
 /*
+ * Makes control characters spaces.  They name nothing, some of who read
+ * exports end a line at a carriage return, and a terminal obeys an escape.  To
+ * be called before labels are compared: those that are the same now are one.
+ */
+void
+fobs_label_clear_controls(char *label)
+{
+	for (; *label != '\0'; label++)
+	{
+		if ((unsigned char) *label < ' ' || *label == '\x7f')
+			*label = ' ';
+	}
+}
+
+/*
  * A label's value in the server's encoding: itself, or a palloc'd copy where
  * the encoding is neither UTF8 nor SQL_ASCII.
  */

@@ -17,6 +17,7 @@ extern bool fobs_label_copy(char *dst, size_t size, const char *src,
 							size_t len);
 extern bool fobs_label_copy_decoded(char *dst, size_t size, const char *src,
 									size_t len);
+extern void fobs_label_clear_controls(char *label);
 extern const char *fobs_label_to_server(const char *value);
 extern Datum fobs_label_datum(const char *value);
 

@@ -107,6 +107,7 @@ note_sender(const PgBackendStatus *backend, void *arg)
 		name = "unknown";
 	sender->pid = backend->st_procpid;
 	fobs_label_copy(sender->name, sizeof(sender->name), name, strlen(name));
+	fobs_label_clear_controls(sender->name);
 	names->nsenders++;
 }
 

@@ -502,6 +502,7 @@ fobs_spans_scan_begin(FobsSpanScan *scan, FunctionCallInfo fcinfo)
 		scan->nothing = scan->nothing ||
 			!fobs_label_copy(scan->operation, FOBS_OPERATION_SIZE, operation,
 							 strlen(operation));
+		fobs_label_clear_controls(scan->operation);
 	}
 	scan->limit = PG_ARGISNULL(4) ? 0 : PG_GETARG_INT32(4);
 	if (scan->limit < 0)

@@ -12,11 +12,11 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep);
 
-# Started in a folder, with these scrape_configs.  The test is skipped where
-# there is none.
+# Started in a folder, with these scrape_configs and options.  The test is
+# skipped where there is none.
 sub new
 {
-	my ($class, $folder, $scrape_configs) = @_;
+	my ($class, $folder, $scrape_configs, @options) = @_;
 	my $port = free_port();
 	my $self = bless { port => $port, err => '', out => '' }, $class;
 
@@ -24,7 +24,7 @@ sub new
 		"global: { scrape_interval: 1s, scrape_timeout: 1s }\nscrape_configs:\n$scrape_configs");
 	$self->{process} = IPC::Run::start [ program(),
 		"--config.file=$folder/prometheus.yml", "--storage.tsdb.path=$folder/data",
-		"--web.listen-address=127.0.0.1:$port", '--log.level=warn' ],
+		"--web.listen-address=127.0.0.1:$port", '--log.level=warn', @options ],
 	  '>', \$self->{out}, '2>', \$self->{err};
 	return $self;
 }
@@ -51,16 +51,23 @@ sub join_chunks
 	return $whole;
 }
 
-# The answer to a query: a status, and a result or an error
-sub answer_to
+# What its API says at a path to a query, with more parameters: a status, and
+# data or an error
+sub ask_api
 {
-	my ($self, $promql) = @_;
+	my ($self, $path, $promql, $parameters) = @_;
 	my $query = $promql =~ s/([^\w])/sprintf '%%%02X', ord $1/ger;
 
 	$self->{process}->pump_nb;
-	my $body = get($self->{port}, "/api/v1/query?query=$query")->{body};
+	my $body = get($self->{port}, "/api/v1/$path?query=$query" . ($parameters // ''))->{body};
 	$body = join_chunks($body) if $body =~ /\A[0-9a-f]+\r\n/;
 	return eval { decode_json($body) } // { status => 'none' };
+}
+
+sub answer_to
+{
+	my ($self, $promql) = @_;
+	return $self->ask_api('query', $promql);
 }
 
 # The result, once there is one that pleases; it does if it is not empty

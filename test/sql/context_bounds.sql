@@ -14,14 +14,14 @@ SELECT octet_length(user_id) AS octets, replace(user_id, '€', '') = '' AS whol
 FROM fraiseql_obs.slow_queries();
 RESET ALL;
 
--- control characters, quotes and backslashes are text like any other
+-- control characters become spaces; quotes and backslashes are text like any other
 SELECT fraiseql_obs.reset_metrics() IS NOT NULL AS reset;
 SET fraiseql_obs.operation_name = E'a"b\\c\nd\te''f\x01';
 SELECT 1 AS one;
 SET fraiseql_obs.operation_name = ' ';
 SELECT 1 AS one;
 RESET fraiseql_obs.operation_name;
-SELECT operation = E'a"b\\c\nd\te''f\x01' AS same, operation = ' ' AS blank
+SELECT operation = E'a"b\\c d e''f ' AS same, operation = ' ' AS blank
 FROM fraiseql_obs.operation_stats() WHERE datname = current_database()
 ORDER BY 1 DESC;
 
