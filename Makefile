@@ -61,6 +61,7 @@ OBJS = \
 	src/pools.o \
 	src/probes.o \
 	src/queries.o \
+	src/query_metrics.o \
 	src/reset.o \
 	src/series.o \
 	src/server_activity.o \
@@ -117,6 +118,7 @@ HTTP_OBJS = \
 	src/http/names.o \
 	src/http/request.o \
 	src/http/server.o \
+	src/http/status_page.o \
 	src/http/token.o
 ifeq ($(shell pkg-config --exists libmicrohttpd 2>/dev/null && echo yes),yes)
 MODULES += src/http/fraiseql_obs_http
@@ -156,7 +158,7 @@ endif
 
 # What these modules share
 MODULE_OBJS = src/errand.o src/secret_file.o
-EXTRA_CLEAN = $(MODULE_OBJS) $(HTTP_OBJS) $(OTLP_OBJS)
+EXTRA_CLEAN = $(MODULE_OBJS) $(HTTP_OBJS) $(OTLP_OBJS) src/http/status_page.inc
 
 # The install script of this release, put together of a part for each concept.
 SQL_PARTS = header statistics app_metrics trace spans endpoint health audit_log audit_write audit_ring audit_capture audit_sources \
@@ -231,6 +233,11 @@ include $(PGXS)
 
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
+
+# The bytes of the status page, for an array in C
+src/http/status_page.inc: src/http/status_page.html
+	od -A n -v -t x1 $< | sed 's/[0-9a-f][0-9a-f]/0x&,/g' >$@
+src/http/status_page.o src/http/status_page.bc: src/http/status_page.inc
 
 # PGXS makes such a module of one object alone.
 src/fraiseql_obs_sign.so: $(MODULE_OBJS)

@@ -36,17 +36,18 @@
 #include "health_facts.h"
 #include "metrics.h"
 #include "probes.h"
+#include "query_metrics.h"
 #include "worker_module.h"
 
 FobsEndpointSettings fobs_endpoint_settings;
 
 static const char *const path_names[FOBS_N_PATHS] = {
 	"/metrics", "/healthz", "/health/ready", "/health/startup", "/health",
-	"other"
+	"/", "/queries", "other"
 };
 
 static const int status_codes[FOBS_N_STATUSES] = {
-	200, 400, 401, 404, 405, 413, 500, 503
+	200, 304, 400, 401, 404, 405, 413, 500, 503
 };
 
 static const char *const reason_names[FOBS_N_REASONS] = {
@@ -77,6 +78,7 @@ static FobsEndpoint endpoint = {
 	.probe_timeout_ms = &fobs_health_check_timeout_ms,
 	.unanswered_s = &fobs_health_unanswered_s,
 	.export_metrics = fobs_metrics_export,
+	.export_queries = fobs_query_metrics_export,
 	.probe_role = fobs_probe_role,
 	.probe_max_lag = fobs_probe_max_lag,
 	.probe_answer = fobs_probe_answer,
@@ -167,7 +169,7 @@ write_requests(FobsWriter *writer)
 			};
 
 			/* of most pairs there will never be one */
-			if (n == 0 && (status != FOBS_HTTP_OK || path == FOBS_PATH_OTHER))
+			if (n == 0 && (status != FOBS_HTTP_OK || path >= FOBS_PATH_PAGE))
 				continue;
 			snprintf(code, sizeof(code), "%d", status_codes[status]);
 			fobs_write_sample(writer, labels, lengthof(labels), n);

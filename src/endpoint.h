@@ -31,6 +31,8 @@ typedef enum FobsEndpointPath
 	FOBS_PATH_READY,
 	FOBS_PATH_STARTUP,
 	FOBS_PATH_HEALTH,
+	FOBS_PATH_PAGE,
+	FOBS_PATH_QUERIES,
 	FOBS_PATH_OTHER,
 	FOBS_N_PATHS
 } FobsEndpointPath;
@@ -39,6 +41,7 @@ typedef enum FobsEndpointPath
 typedef enum FobsEndpointStatus
 {
 	FOBS_HTTP_OK,
+	FOBS_HTTP_NOT_MODIFIED,
 	FOBS_HTTP_BAD_REQUEST,
 	FOBS_HTTP_UNAUTHORIZED,
 	FOBS_HTTP_NOT_FOUND,
@@ -66,6 +69,7 @@ typedef struct FobsEndpointSettings
 	char	   *token_file;
 	char	   *tls_cert_file;
 	char	   *tls_key_file;
+	bool		status_page;
 } FobsEndpointSettings;
 
 /*
@@ -92,6 +96,7 @@ typedef struct FobsEndpoint
 	const int  *probe_timeout_ms;	/* health_check_timeout */
 	double	   *unanswered_s;	/* see health_facts.h */
 	void		(*export_metrics) (FobsFormat format, StringInfo out);
+	void		(*export_queries) (StringInfo out);
 	bool		(*probe_role) (const char *text,
 							   FobsHealthQuestion *question);
 	bool		(*probe_max_lag) (const char *text,

@@ -486,6 +486,11 @@ define_endpoint(void)
 							   &settings->tls_key_file, "",
 							   PGC_SIGHUP, GUC_SUPERUSER_ONLY,
 							   NULL, NULL, NULL);
+	DefineCustomBoolVariable("fraiseql_obs.http_status_page",
+							 "Enables the status page of the HTTP endpoint.",
+							 NULL,
+							 &settings->status_page, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 /* Those of the sender of spans; its worker reads them anew at SIGHUP. */

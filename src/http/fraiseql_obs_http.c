@@ -32,6 +32,7 @@
 #include "storage/procsignal.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -370,6 +371,9 @@ fraiseql_obs_http_main(Datum arg)
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGUSR1, procsignal_sigusr1_handler);
 	BackgroundWorkerUnblockSignals();
+
+	/* the server's cryptography notes its contexts in one */
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "fraiseql_obs HTTP endpoint");
 
 	enter();
 	fobs_connections_init(endpoint->shared);

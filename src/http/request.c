@@ -33,6 +33,7 @@
 #include "connection.h"
 #include "disks.h"
 #include "request.h"
+#include "status_page.h"
 #include "token.h"
 
 /* From which size on an answer is a large one, and is worth compressing */
@@ -40,7 +41,7 @@
 #define GZIP_SIZE		1024
 
 #define PLAIN_TYPE		"text/plain; charset=utf-8"
-#define MAX_HEADERS		4
+#define MAX_HEADERS		6
 
 /* A request under way */
 typedef struct Request
@@ -57,6 +58,7 @@ typedef struct Answer
 	FobsEndpointStatus status;
 	StringInfoData body;
 	const char *type;
+	const char *caching;		/* NULL: no-store */
 	int			nheaders;
 	const char *headers[MAX_HEADERS][2];	/* more of them */
 } Answer;
@@ -77,10 +79,12 @@ static const struct
 	{"/readiness", FOBS_PATH_READY},
 	{"/health/startup", FOBS_PATH_STARTUP},
 	{"/health", FOBS_PATH_HEALTH},
+	{"/", FOBS_PATH_PAGE},
+	{"/queries", FOBS_PATH_QUERIES},
 };
 
 static const char *const reasons[FOBS_N_STATUSES] = {
-	"OK", "bad request", "unauthorized", "not found", "method not allowed",
+	"OK", "not modified", "bad request", "unauthorized", "not found", "method not allowed",
 	"content too large", "internal server error", "service unavailable"
 };
 
@@ -221,6 +225,18 @@ can_read_files(void)
 	return *endpoint->unanswered_s == 0;
 }
 
+/* Compresses a body that is worth it, for who takes it. */
+static void
+compress_for(const Request *request, Answer *answer)
+{
+	/* on the machine itself it costs more than it saves */
+	if (answer->body.len >= GZIP_SIZE &&
+		!fobs_connection_is_local(request->connection) &&
+		fobs_accept_gzip(header_of(request, "Accept-Encoding")) &&
+		compress_body(&answer->body))
+		add_header(answer, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
+}
+
 static void
 answer_metrics(const Request *request, Answer *answer)
 {
@@ -244,13 +260,35 @@ answer_metrics(const Request *request, Answer *answer)
 	endpoint->export_metrics(formats[format].format, &answer->body);
 	answer->type = formats[format].type;
 	add_header(answer, MHD_HTTP_HEADER_VARY, "Accept, Accept-Encoding");
+	compress_for(request, answer);
+}
 
-	/* on the machine itself it costs more than it saves */
-	if (answer->body.len >= GZIP_SIZE &&
-		!fobs_connection_is_local(request->connection) &&
-		fobs_accept_gzip(header_of(request, "Accept-Encoding")) &&
-		compress_body(&answer->body))
-		add_header(answer, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
+/* The queries that the status page shows */
+static void
+answer_queries(const Request *request, Answer *answer)
+{
+	endpoint->export_queries(&answer->body);
+	answer->type = "application/json";
+	add_header(answer, MHD_HTTP_HEADER_VARY, "Accept-Encoding");
+	compress_for(request, answer);
+}
+
+/* The status page; who has it is told so. */
+static void
+answer_page(const Request *request, Answer *answer)
+{
+	const FobsStatusPage *page = fobs_status_page();
+	const char *known = header_of(request, MHD_HTTP_HEADER_IF_NONE_MATCH);
+
+	answer->type = "text/html; charset=utf-8";
+	answer->caching = "no-cache";
+	add_header(answer, MHD_HTTP_HEADER_ETAG, page->etag);
+	add_header(answer, "Content-Security-Policy", page->policy);
+	add_header(answer, "Referrer-Policy", "no-referrer");
+	add_header(answer, "Cross-Origin-Opener-Policy", "same-origin");
+	if (strstr(known, page->etag) != NULL || strcmp(known, "*") == 0)
+		answer->status = FOBS_HTTP_NOT_MODIFIED;
+	appendBinaryStringInfo(&answer->body, page->html, page->len);
 }
 
 /* What readiness is asked for in the URL; false if it makes no sense */
@@ -299,6 +337,14 @@ answer_probe(const Request *request, Answer *answer)
 	appendStringInfoChar(&answer->body, '\n');
 }
 
+/* The status page, and what it alone asks for, is there if it is to be. */
+static bool
+is_served(FobsEndpointPath path)
+{
+	return endpoint->settings->status_page ||
+		(path != FOBS_PATH_PAGE && path != FOBS_PATH_QUERIES);
+}
+
 /* The path; a client of a proxy says in front of it whose it is. */
 static FobsEndpointPath
 path_of(const char *url)
@@ -310,16 +356,17 @@ path_of(const char *url)
 	for (int i = 0; i < lengthof(urls); i++)
 	{
 		if (strcmp(url, urls[i].url) == 0)
-			return urls[i].path;
+			return is_served(urls[i].path) ? urls[i].path : FOBS_PATH_OTHER;
 	}
 	return FOBS_PATH_OTHER;
 }
 
-/* Probes are for everybody. */
+/* Probes are for everybody, and so is the status page without its figures. */
 static bool
 is_permitted(const Request *request)
 {
-	return request->path == FOBS_PATH_LIVE ||
+	return request->path == FOBS_PATH_PAGE ||
+		request->path == FOBS_PATH_LIVE ||
 		request->path == FOBS_PATH_READY ||
 		request->path == FOBS_PATH_STARTUP ||
 		!fobs_tokens_are_asked() ||
@@ -355,6 +402,10 @@ find_answer(const Request *request, Answer *answer)
 		answer_status(answer, FOBS_HTTP_NOT_FOUND);
 	else if (request->path == FOBS_PATH_METRICS)
 		answer_metrics(request, answer);
+	else if (request->path == FOBS_PATH_QUERIES)
+		answer_queries(request, answer);
+	else if (request->path == FOBS_PATH_PAGE)
+		answer_page(request, answer);
 	else
 		answer_probe(request, answer);
 }
@@ -408,7 +459,10 @@ send_answer(const Request *request, const Answer *answer,
 	if (MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
 								answer->type) != MHD_YES ||
 		MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
-								"no-store") != MHD_YES)
+								answer->caching != NULL ?
+								answer->caching : "no-store") != MHD_YES ||
+		MHD_add_response_header(response, "X-Content-Type-Options",
+								"nosniff") != MHD_YES)
 		result = MHD_NO;
 	for (int i = 0; i < answer->nheaders && result == MHD_YES; i++)
 		result = MHD_add_response_header(response, answer->headers[i][0],
@@ -450,6 +504,7 @@ answer_request(const Request *request)
 		recover();
 		answer.status = FOBS_HTTP_ERROR;
 		answer.type = PLAIN_TYPE;
+		answer.caching = NULL;
 		answer.nheaders = 0;
 		answer.body.data = text;
 		answer.body.len = sizeof(text) - 1;

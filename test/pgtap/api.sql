@@ -536,6 +536,7 @@ SELECT bag_eq(
       ('fraiseql_obs.health_xid_age_warning', 'sighup', 'integer', '1000000000'),
       ('fraiseql_obs.http_listen_addresses', 'sighup', 'string', '127.0.0.1'),
       ('fraiseql_obs.http_port', 'sighup', 'integer', '0'),
+      ('fraiseql_obs.http_status_page', 'sighup', 'bool', 'off'),
       ('fraiseql_obs.http_tls_cert_file', 'sighup', 'string', ''),
       ('fraiseql_obs.http_tls_key_file', 'sighup', 'string', ''),
       ('fraiseql_obs.http_token_file', 'sighup', 'string', ''),
