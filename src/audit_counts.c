@@ -554,14 +554,18 @@ fobs_counts_root(AuditCounts *counts, MerkleHash *root)
 	Count	  **list = list_counts(counts, &n);
 	EncodedCount *encoded = palloc_extended(sizeof(EncodedCount) *
 											((Size) n + 1), MCXT_ALLOC_HUGE);
+	StringInfoData buffer;
 
+	initStringInfo(&buffer);
 	for (int i = 0; i < n; i++)
 	{
-		StringInfoData buffer;
+		char	   *bytes;
 
-		initStringInfo(&buffer);
+		resetStringInfo(&buffer);
 		encode_count(&buffer, list[i]);
-		encoded[i].bytes = buffer.data;
+		bytes = palloc(buffer.len);
+		memcpy(bytes, buffer.data, buffer.len);
+		encoded[i].bytes = bytes;
 		encoded[i].length = buffer.len;
 	}
 	qsort(encoded, n, sizeof(EncodedCount), compare_encoded);
