@@ -8,6 +8,7 @@ OBJS = \
 	src/app_metrics.o \
 	src/app_refs.o \
 	src/app_series.o \
+	src/audit_actor_days.o \
 	src/audit_capture.o \
 	src/audit_chain.o \
 	src/audit_counts.o \

@@ -32,6 +32,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "audit_actor_days.h"
 #include "audit_counts.h"
 #include "audit_query.h"
 #include "compat.h"
@@ -553,14 +554,18 @@ fobs_counts_root(AuditCounts *counts, MerkleHash *root)
 	Count	  **list = list_counts(counts, &n);
 	EncodedCount *encoded = palloc_extended(sizeof(EncodedCount) *
 											((Size) n + 1), MCXT_ALLOC_HUGE);
+	StringInfoData buffer;
 
+	initStringInfo(&buffer);
 	for (int i = 0; i < n; i++)
 	{
-		StringInfoData buffer;
+		char	   *bytes;
 
-		initStringInfo(&buffer);
+		resetStringInfo(&buffer);
 		encode_count(&buffer, list[i]);
-		encoded[i].bytes = buffer.data;
+		bytes = palloc(buffer.len);
+		memcpy(bytes, buffer.data, buffer.len);
+		encoded[i].bytes = bytes;
 		encoded[i].length = buffer.len;
 	}
 	qsort(encoded, n, sizeof(EncodedCount), compare_encoded);
@@ -685,65 +690,43 @@ date_of(TimestampTz time)
 static void
 write_actor_days(Count **list, int n, Oid log)
 {
-	static const Oid types[] = {
-		DATEOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID
-	};
-	DateADT		today = date_of(GetCurrentTimestamp());
-	ColumnArray arrays[lengthof(types)];
+	ActorDay   *days = palloc_extended(sizeof(ActorDay) * ((Size) n + 1),
+									   MCXT_ALLOC_HUGE);
+	int			n_days = 0;
 
-	begin_arrays(arrays, types, lengthof(types), n);
 	for (int i = 0; i < n; i++)
 	{
 		const CountKey *key = &list[i]->key;
+		ActorDay	day = {
+			.day = date_of(key->bucket),
+			.user = key->bytes,
+			.length = key->length,
+			.null = key->null,
+			.n = list[i]->n,
+			.failed = list[i]->failed,
+			.denied = list[i]->denied
+		};
 
-		if (key->set != ACTOR_BY_DAY)
-			continue;
-		put_value(&arrays[0], DateADTGetDatum(date_of(key->bucket)), false);
-		put_value(&arrays[1], PointerGetDatum(key_of(list[i])), key->null);
-		put_value(&arrays[2], Int64GetDatum(list[i]->n), false);
-		put_value(&arrays[3], Int64GetDatum(list[i]->failed), false);
-		put_value(&arrays[4], Int64GetDatum(list[i]->denied), false);
-		/* of a day that is over; see audit_rank_actors() for today's */
-		put_value(&arrays[5], Int64GetDatum(list[i]->n),
-				  date_of(key->bucket) >= today);
+		if (key->set == ACTOR_BY_DAY)
+			days[n_days++] = day;
 	}
-	execute_with_arrays(psprintf(
-								 "INSERT INTO %s AS a (day, user_id, n, failed, denied, ranked) "
-								 "SELECT * FROM unnest($1, $2, $3, $4, $5, $6) "
-								 "ON CONFLICT (user_id, day) "
-								 "DO UPDATE SET n = a.n + excluded.n, "
-								 "failed = a.failed + excluded.failed, "
-								 "denied = a.denied + excluded.denied, "
-								 "ranked = a.n + excluded.ranked",
-								 table_name(log, "fraiseql_audit_actor_days")),
-						arrays, lengthof(types));
+	fobs_actor_days_add(get_relname_relid("fraiseql_audit_actor_days",
+										  get_rel_namespace(log)),
+						date_of(GetCurrentTimestamp()), days, n_days);
+	pfree(days);
 }
 
-static int
-compare_bytes(const void *one, const void *other)
-{
-	const CountKey *a = &(*(Count *const *) one)->key;
-	const CountKey *b = &(*(Count *const *) other)->key;
-	int			order = memcmp(a->bytes, b->bytes, Min(a->length, b->length));
-
-	return order != 0 ? order : (int) a->length - (int) b->length;
-}
-
-/*
- * Adds the counts to the rollups.  Those that are neighbours in the indexes
- * follow one another, whose pages then are at hand.
- */
+/* Adds the counts to the rollups. */
 void
 fobs_counts_write(AuditCounts *counts, Oid log)
 {
 	int			n;
 	Count	  **list = list_counts(counts, &n);
 
-	qsort(list, n, sizeof(Count *), compare_bytes);
 	SPI_connect();
 	write_counts(list, n, log);
-	write_actor_days(list, n, log);
 	SPI_finish();
+	write_actor_days(list, n, log);
 	pfree(list);
 }
 

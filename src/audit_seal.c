@@ -190,19 +190,13 @@ running_array(const AuditSnapshot *snapshot)
  * to the letter; what they let through is looked at again.
  */
 static void
-read_batch(Batch *batch, Oid partition)
+read_rows(Batch *batch, Relation partition)
 {
 	AuditQuery	query = {.new_snapshot = true,.row = add_row,.arg = batch};
-	char	   *schema = get_namespace_name(get_rel_namespace(partition));
-	char	   *relname = get_rel_name(partition);
-	const char *name;
+	char	   *schema = get_namespace_name(RelationGetNamespace(partition));
+	const char *name = quote_qualified_identifier(schema,
+												  RelationGetRelationName(partition));
 
-	/* somebody may have dropped it */
-	if (schema == NULL || relname == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("relation with OID %u does not exist", partition)));
-	name = quote_qualified_identifier(schema, relname);
 	if (batch->since == NULL || batch->baseline)
 		query.text = psprintf("SELECT * FROM ONLY %s", name);
 	else
@@ -216,6 +210,26 @@ read_batch(Batch *batch, Oid partition)
 						   running_array(batch->since));
 	}
 	fobs_audit_run_query(&query);
+}
+
+/*
+ * The same, if there can be any: most partitions that are not in the past have
+ * been made ahead.
+ */
+static void
+read_batch(Batch *batch, Oid oid)
+{
+	Relation	partition = try_relation_open(oid, AccessShareLock);
+
+	/* somebody may have dropped it */
+	if (partition == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", oid)));
+	if (partition->rd_rel->relkind != RELKIND_RELATION ||
+		RelationGetNumberOfBlocks(partition) > 0)
+		read_rows(batch, partition);
+	relation_close(partition, NoLock);
 }
 
 /* The BRIN index of a partition that has an expression as its only column. */

@@ -232,4 +232,16 @@ extern int no_such_variable
 #define PG_MODULE_MAGIC_EXT(...) PG_MODULE_MAGIC
 #endif
 
+/* 16 has to be told of more tables that a row comes from */
+#if PG_VERSION_NUM < 160000
+#define EvalPlanQualInit(epq, estate, plan, marks, param, relations) \
+	EvalPlanQualInit(epq, estate, plan, marks, param)
+#endif
+
+/* 18 counts what an index scan does */
+#if PG_VERSION_NUM >= 180000
+#define index_beginscan(table, index, snapshot, n_keys, n_orders) \
+	index_beginscan(table, index, snapshot, NULL, n_keys, n_orders)
+#endif
+
 #endif							/* FRAISEQL_OBS_COMPAT_H */
