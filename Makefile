@@ -74,6 +74,7 @@ OBJS = \
 	src/server_slots.o \
 	src/server_statistics.o \
 	src/server_wal.o \
+	src/sha256.o \
 	src/slowlog.o \
 	src/spans.o \
 	src/sqlcommenter.o \

@@ -35,6 +35,7 @@
 #include "audit_counts.h"
 #include "audit_query.h"
 #include "compat.h"
+#include "sha256.h"
 
 #define USECS_PER_QUARTER	(15 * USECS_PER_MINUTE)
 

@@ -14,22 +14,13 @@
  * rows that stand, so it does not change them.  Columns that may be erased are
  * left out; their digest stands for them.
  *
- * Everything here is this process's.  Hashing a row takes some 300 ns, so the
- * context of the server's hash is made once (making one costs as much as a
- * row), and the buffer is used again.
+ * The buffer is this process's and is used again.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <math.h>
-
-#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
-#include <openssl/evp.h>
-#else
-#include "common/cryptohash.h"
-#include "utils/resowner.h"
-#endif
 
 #include "access/detoast.h"
 #include "catalog/namespace.h"
@@ -49,6 +40,7 @@
 
 #include "audit_encoding.h"
 #include "compat.h"
+#include "sha256.h"
 
 /* What is hashed begins with a byte that says what it is (RFC 6962) */
 #define PREFIX_LEAF		0x00
@@ -101,112 +93,6 @@ static const struct
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_leaf_hash);
 
 /*---- hashes ----*/
-
-#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
-
-/*
- * The server's own, but for that it looks up the algorithm for every hash,
- * which takes longer than the hash of a row does; here that is done once.
- */
-static EVP_MD_CTX *
-hash_context(void)
-{
-	static EVP_MD_CTX * context = NULL;
-	const		EVP_MD *sha256;
-
-	if (likely(context != NULL))
-		return context;
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-#else
-	sha256 = EVP_sha256();
-#endif
-	context = EVP_MD_CTX_new();
-	if (sha256 == NULL || context == NULL ||
-		EVP_DigestInit_ex(context, sha256, NULL) <= 0)
-	{
-		EVP_MD_CTX_free(context);
-		context = NULL;
-		elog(ERROR, "could not compute SHA-256");
-	}
-	return context;
-}
-
-/* A hash in parts; one at a time. */
-void
-fobs_sha256_begin(void)
-{
-	if (EVP_DigestInit_ex(hash_context(), NULL, NULL) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_update(const void *data, size_t length)
-{
-	if (EVP_DigestUpdate(hash_context(), data, length) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_end(MerkleHash *hash)
-{
-	if (EVP_DigestFinal_ex(hash_context(), hash->bytes, NULL) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-#else
-
-/* It belongs to a resource owner, or the transaction would free it. */
-static pg_cryptohash_ctx *
-hash_context(void)
-{
-	static ResourceOwner owner = NULL;
-	static pg_cryptohash_ctx *context = NULL;
-	ResourceOwner before = CurrentResourceOwner;
-
-	if (context != NULL)
-		return context;
-	if (owner == NULL)
-		owner = ResourceOwnerCreate(NULL, "fraiseql_obs hash");
-	CurrentResourceOwner = owner;
-	context = pg_cryptohash_create(PG_SHA256);
-	CurrentResourceOwner = before;
-	return context;
-}
-
-/* A hash in parts; one at a time. */
-void
-fobs_sha256_begin(void)
-{
-	if (pg_cryptohash_init(hash_context()) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_update(const void *data, size_t length)
-{
-	if (pg_cryptohash_update(hash_context(), data, length) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_end(MerkleHash *hash)
-{
-	if (pg_cryptohash_final(hash_context(), hash->bytes,
-							sizeof(hash->bytes)) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-#endif
-
-/* The hash of what is in one piece */
-void
-fobs_sha256(const void *data, size_t length, MerkleHash *hash)
-{
-	fobs_sha256_begin();
-	fobs_sha256_update(data, length);
-	fobs_sha256_end(hash);
-}
 
 void
 fobs_merkle_node(const MerkleHash *left, const MerkleHash *right,
