@@ -250,8 +250,8 @@ unpacked(Datum value)
 {
 	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
 
-	return VARATT_IS_SHORT(bytes) || !VARATT_IS_EXTENDED(bytes) ? bytes :
-		pg_detoast_datum_packed(bytes);
+	return VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes) ?
+		pg_detoast_datum_packed(bytes) : bytes;
 }
 
 static inline void
