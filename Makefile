@@ -51,6 +51,7 @@ OBJS = \
 	src/histogram.o \
 	src/hooks.o \
 	src/http_requests.o \
+	src/jsonb_text.o \
 	src/label.o \
 	src/merkle.o \
 	src/metrics.o \

@@ -34,6 +34,7 @@
 
 #include "audit_counts.h"
 #include "audit_query.h"
+#include "bytes.h"
 #include "compat.h"
 #include "sha256.h"
 
@@ -245,24 +246,6 @@ find_count(AuditCounts *counts, const CountKey *key)
 	return find_hashed_count(counts, key, hash_key(key));
 }
 
-static inline struct varlena *
-unpacked(Datum value)
-{
-	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
-
-	return VARATT_IS_EXTERNAL(bytes) || VARATT_IS_COMPRESSED(bytes) ?
-		pg_detoast_datum_packed(bytes) : bytes;
-}
-
-static inline void
-append_bytes(StringInfo buffer, const void *bytes, uint32 length)
-{
-	if (unlikely(length >= buffer->maxlen - buffer->len))
-		enlargeStringInfo(buffer, length);
-	memcpy(buffer->data + buffer->len, bytes, length);
-	buffer->len += length;
-}
-
 /* The count of a set, a bucket, a result and a key, which may be null. */
 static Count *
 find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
@@ -275,9 +258,9 @@ find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
 	};
 
 	resetStringInfo(&counts->scratch);
-	append_bytes(&counts->scratch, result, result_length);
+	fobs_append(&counts->scratch, result, result_length);
 	if (!null)
-		append_bytes(&counts->scratch, text, text_length);
+		fobs_append(&counts->scratch, text, text_length);
 	key.bytes = counts->scratch.data;
 	key.length = counts->scratch.len;
 	return find_count(counts, &key);
@@ -291,8 +274,8 @@ actor_key(TimestampTz day, Datum user, bool null)
 
 	if (!null)
 	{
-		key.bytes = VARDATA_ANY(unpacked(user));
-		key.length = VARSIZE_ANY_EXHDR(unpacked(user));
+		key.bytes = VARDATA_ANY(fobs_unpacked(user));
+		key.length = VARSIZE_ANY_EXHDR(fobs_unpacked(user));
 	}
 	return key;
 }
@@ -309,9 +292,9 @@ prefetch(const counts_hash * hash, uint32 key_hash)
 static inline void
 append_text(StringInfo buffer, Datum text)
 {
-	struct varlena *bytes = unpacked(text);
+	struct varlena *bytes = fobs_unpacked(text);
 
-	append_bytes(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	fobs_append(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 }
 
 /* At most so many bytes the keys of a row have. */
@@ -319,14 +302,14 @@ static Size
 row_key_bytes(const AuditRow *row)
 {
 	Size		bytes = (N_ROW_SETS - 1) *
-	VARSIZE_ANY_EXHDR(unpacked(row->values[AUDIT_RESULT]));
+	VARSIZE_ANY_EXHDR(fobs_unpacked(row->values[AUDIT_RESULT]));
 
 	for (int i = 0; i < N_ROW_SETS; i++)
 	{
 		AuditColumn column = row_sets[i].column;
 
 		if (!row->nulls[column])
-			bytes += VARSIZE_ANY_EXHDR(unpacked(row->values[column]));
+			bytes += VARSIZE_ANY_EXHDR(fobs_unpacked(row->values[column]));
 	}
 	return bytes + 1;
 }
@@ -339,7 +322,7 @@ void
 fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
 {
 	TimestampTz at = DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
-	struct varlena *result = unpacked(row->values[AUDIT_RESULT]);
+	struct varlena *result = fobs_unpacked(row->values[AUDIT_RESULT]);
 
 	/* room for all, so that it stays where it is */
 	resetStringInfo(&counts->scratch);
@@ -357,8 +340,8 @@ fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
 		if (key->set != ACTOR_BY_DAY)
 		{
 			key->result_length = VARSIZE_ANY_EXHDR(result);
-			append_bytes(&counts->scratch, VARDATA_ANY(result),
-						 key->result_length);
+			fobs_append(&counts->scratch, VARDATA_ANY(result),
+						key->result_length);
 		}
 		if (!key->null)
 			append_text(&counts->scratch, row->values[column]);
@@ -371,7 +354,7 @@ fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
 static bool
 is_text(Datum text, const char *string)
 {
-	struct varlena *bytes = unpacked(text);
+	struct varlena *bytes = fobs_unpacked(text);
 
 	return VARSIZE_ANY_EXHDR(bytes) == strlen(string) &&
 		memcmp(VARDATA_ANY(bytes), string, strlen(string)) == 0;

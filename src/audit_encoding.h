@@ -63,6 +63,7 @@ typedef struct AuditColumnMap
 {
 	int			place[AUDIT_N_COLUMNS + 1];
 	int			n_attributes;	/* that must be read of a tuple */
+	bool		in_order;		/* each at its tag, as it mostly is */
 } AuditColumnMap;
 
 extern TupleDesc fobs_audit_deform(HeapTupleHeader record, Datum **values,
