@@ -151,8 +151,8 @@ static void
 append_pairs(StringInfo buffer, const JsonbContainer *from)
 {
 	uint32		n = JsonContainerSize(from);
-	const		JEntry *keys = from->children;
-	const		JEntry *values = from->children + n;
+	const JEntry *keys = from->children;
+	const JEntry *values = from->children + n;
 	const char *data = (const char *) (values + n);
 	uint32		key_offset = 0;
 	uint32		offset = getJsonbOffset(from, n);
