@@ -52,6 +52,7 @@ OBJS = \
 	src/histogram.o \
 	src/hooks.o \
 	src/http_requests.o \
+	src/jsonb_text.o \
 	src/label.o \
 	src/merkle.o \
 	src/metrics.o \
@@ -76,6 +77,7 @@ OBJS = \
 	src/server_slots.o \
 	src/server_statistics.o \
 	src/server_wal.o \
+	src/sha256.o \
 	src/slowlog.o \
 	src/spans.o \
 	src/sqlcommenter.o \

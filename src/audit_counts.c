@@ -35,7 +35,9 @@
 #include "audit_actor_days.h"
 #include "audit_counts.h"
 #include "audit_query.h"
+#include "bytes.h"
 #include "compat.h"
+#include "sha256.h"
 
 #define USECS_PER_QUARTER	(15 * USECS_PER_MINUTE)
 
@@ -46,9 +48,6 @@
 /* Columns of the queries of the rollups that must not be null, as bits */
 #define COUNTS_NOT_NULL		0x37	/* all but the key */
 #define ACTOR_DAYS_NOT_NULL	0x1d	/* all but the user */
-
-/* Those that each row is counted in */
-#define N_ROW_SETS		4
 
 typedef enum CountSet
 {
@@ -94,6 +93,9 @@ typedef struct Count
 	int64		n;
 	int64		failed;			/* these two of actors alone */
 	int64		denied;
+	int64		rolled_n;		/* what rollups have, if they were read */
+	int64		rolled_failed;
+	int64		rolled_denied;
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } Count;
 
@@ -121,30 +123,36 @@ static bool same_key(const CountKey *one, const CountKey *other);
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* Those that each row is counted in by its result: by which column and time */
+static const struct
+{
+	CountSet	set;
+	AuditColumn column;
+	bool		by_day;
+}			row_sets[] =
+
+{
+	{OPERATION_BY_QUARTER, AUDIT_OPERATION, false},
+	{ENTITY_TYPE_BY_DAY, AUDIT_ENTITY_TYPE, true},
+	{TENANT_BY_DAY, AUDIT_TENANT_ID, true},
+};
+
+#define N_RECENT		64		/* a power of two */
+
 struct AuditCounts
 {
 	MemoryContext context;
 	counts_hash *hash;
 	StringInfoData scratch;		/* bytes of keys that are looked up */
 
-	/* the counts of the next row */
-	CountKey	row_keys[N_ROW_SETS];
-	uint32		row_hashes[N_ROW_SETS];
-};
+	/* what the rows before were counted in, of which most are next */
+	TimestampTz quarter;
+	TimestampTz day;
+	Count	   *recent[lengthof(row_sets)][N_RECENT];
 
-/* What a row adds to: which column counts, and by which time; actors last */
-static const struct
-{
-	CountSet	set;
-	AuditColumn column;
-	int64		unit;
-}			row_sets[N_ROW_SETS] =
-
-{
-	{OPERATION_BY_QUARTER, AUDIT_OPERATION, USECS_PER_QUARTER},
-	{ENTITY_TYPE_BY_DAY, AUDIT_ENTITY_TYPE, USECS_PER_DAY},
-	{TENANT_BY_DAY, AUDIT_TENANT_ID, USECS_PER_DAY},
-	{ACTOR_BY_DAY, AUDIT_USER_ID, USECS_PER_DAY},
+	/* the count of the next row's actor */
+	CountKey	actor;
+	uint32		actor_hash;
 };
 
 /* The bytes that a count is hashed as */
@@ -181,7 +189,7 @@ fobs_counts_create(void)
 												  "audit log counts",
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
-	AuditCounts *counts = palloc(sizeof(AuditCounts));
+	AuditCounts *counts = palloc0(sizeof(AuditCounts));
 
 	counts->context = context;
 	counts->hash = counts_create(context, 1024, NULL);
@@ -212,6 +220,15 @@ start_of(TimestampTz time, int64 unit)
 	TimestampTz start = time - time % unit;
 
 	return start > time ? start - unit : start;
+}
+
+/* The same, of a time that mostly is in the unit that the last one was in */
+static TimestampTz
+start_near(TimestampTz *start, TimestampTz time, int64 unit)
+{
+	if ((uint64) time - (uint64) *start >= (uint64) unit)
+		*start = start_of(time, unit);
+	return *start;
 }
 
 /* The count of a key, 0 if it is new; the key's bytes are copied then. */
@@ -245,24 +262,6 @@ find_count(AuditCounts *counts, const CountKey *key)
 	return find_hashed_count(counts, key, hash_key(key));
 }
 
-static inline struct varlena *
-unpacked(Datum value)
-{
-	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
-
-	return VARATT_IS_SHORT(bytes) || !VARATT_IS_EXTENDED(bytes) ? bytes :
-		pg_detoast_datum_packed(bytes);
-}
-
-static inline void
-append_bytes(StringInfo buffer, const void *bytes, uint32 length)
-{
-	if (unlikely(length >= buffer->maxlen - buffer->len))
-		enlargeStringInfo(buffer, length);
-	memcpy(buffer->data + buffer->len, bytes, length);
-	buffer->len += length;
-}
-
 /* The count of a set, a bucket, a result and a key, which may be null. */
 static Count *
 find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
@@ -275,9 +274,9 @@ find_text_count(AuditCounts *counts, CountSet set, TimestampTz bucket,
 	};
 
 	resetStringInfo(&counts->scratch);
-	append_bytes(&counts->scratch, result, result_length);
+	fobs_append(&counts->scratch, result, result_length);
 	if (!null)
-		append_bytes(&counts->scratch, text, text_length);
+		fobs_append(&counts->scratch, text, text_length);
 	key.bytes = counts->scratch.data;
 	key.length = counts->scratch.len;
 	return find_count(counts, &key);
@@ -291,8 +290,8 @@ actor_key(TimestampTz day, Datum user, bool null)
 
 	if (!null)
 	{
-		key.bytes = VARDATA_ANY(unpacked(user));
-		key.length = VARSIZE_ANY_EXHDR(unpacked(user));
+		key.bytes = VARDATA_ANY(fobs_unpacked(user));
+		key.length = VARSIZE_ANY_EXHDR(fobs_unpacked(user));
 	}
 	return key;
 }
@@ -306,98 +305,99 @@ prefetch(const counts_hash * hash, uint32 key_hash)
 #endif
 }
 
-static inline void
-append_text(StringInfo buffer, Datum text)
-{
-	struct varlena *bytes = unpacked(text);
-
-	append_bytes(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-}
-
-/* At most so many bytes the keys of a row have. */
-static Size
-row_key_bytes(const AuditRow *row)
-{
-	Size		bytes = (N_ROW_SETS - 1) *
-	VARSIZE_ANY_EXHDR(unpacked(row->values[AUDIT_RESULT]));
-
-	for (int i = 0; i < N_ROW_SETS; i++)
-	{
-		AuditColumn column = row_sets[i].column;
-
-		if (!row->nulls[column])
-			bytes += VARSIZE_ANY_EXHDR(unpacked(row->values[column]));
-	}
-	return bytes + 1;
-}
-
 /*
- * Looks where the counts of a row are.  That takes the memory a while, so the
- * caller had better do something else before it adds the row.
+ * Looks where the count of a row's actor is.  That takes the memory a while, so
+ * the caller had better do something else before it adds the row.
  */
 void
 fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)
 {
 	TimestampTz at = DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
-	struct varlena *result = unpacked(row->values[AUDIT_RESULT]);
 
-	/* room for all, so that it stays where it is */
-	resetStringInfo(&counts->scratch);
-	enlargeStringInfo(&counts->scratch, row_key_bytes(row));
-	for (int i = 0; i < N_ROW_SETS; i++)
-	{
-		CountKey   *key = &counts->row_keys[i];
-		AuditColumn column = row_sets[i].column;
-
-		memset(key, 0, sizeof(*key));
-		key->set = row_sets[i].set;
-		key->bucket = start_of(at, row_sets[i].unit);
-		key->null = row->nulls[column];
-		key->bytes = counts->scratch.data + counts->scratch.len;
-		if (key->set != ACTOR_BY_DAY)
-		{
-			key->result_length = VARSIZE_ANY_EXHDR(result);
-			append_bytes(&counts->scratch, VARDATA_ANY(result),
-						 key->result_length);
-		}
-		if (!key->null)
-			append_text(&counts->scratch, row->values[column]);
-		key->length = counts->scratch.data + counts->scratch.len - key->bytes;
-		counts->row_hashes[i] = hash_key(key);
-		prefetch(counts->hash, counts->row_hashes[i]);
-	}
+	counts->actor = actor_key(start_near(&counts->day, at, USECS_PER_DAY),
+							  row->values[AUDIT_USER_ID],
+							  row->nulls[AUDIT_USER_ID]);
+	counts->actor_hash = hash_key(&counts->actor);
+	prefetch(counts->hash, counts->actor_hash);
 }
 
 static bool
 is_text(Datum text, const char *string)
 {
-	struct varlena *bytes = unpacked(text);
+	struct varlena *bytes = fobs_unpacked(text);
 
 	return VARSIZE_ANY_EXHDR(bytes) == strlen(string) &&
 		memcmp(VARDATA_ANY(bytes), string, strlen(string)) == 0;
+}
+
+/* Where a recent count is, which is the same for the same texts */
+static inline uint32
+place_of(const char *text, uint32 length, uint32 result_length)
+{
+	uint32		tail = length;
+
+	for (uint32 i = length - Min(length, 3); i < length; i++)
+		tail = tail * 31 + (uint8) text[i];
+	return (tail * 31 + result_length) & (N_RECENT - 1);
+}
+
+static inline bool
+is_count_of(const Count *count, TimestampTz bucket,
+			const char *result, uint32 result_length,
+			const char *text, uint32 text_length, bool null)
+{
+	return count != NULL && count->key.bucket == bucket &&
+		count->key.result_length == result_length &&
+		count->key.length == result_length + text_length &&
+		count->key.null == null &&
+		memcmp(count->bytes, result, result_length) == 0 &&
+		memcmp(count->bytes + result_length, text, text_length) == 0;
+}
+
+/* Counts a row's text of a column. */
+static void
+add_text(AuditCounts *counts, int row_set, TimestampTz bucket,
+		 const struct varlena *result, const AuditRow *row)
+{
+	AuditColumn column = row_sets[row_set].column;
+	bool		null = row->nulls[column];
+	struct varlena *value = null ? NULL : fobs_unpacked(row->values[column]);
+	const char *text = null ? "" : VARDATA_ANY(value);
+	uint32		length = null ? 0 : VARSIZE_ANY_EXHDR(value);
+	uint32		result_length = VARSIZE_ANY_EXHDR(result);
+	Count	  **count = &counts->recent[row_set][place_of(text, length,
+														  result_length)];
+
+	if (!is_count_of(*count, bucket, VARDATA_ANY(result), result_length,
+					 text, length, null))
+		*count = find_text_count(counts, row_sets[row_set].set, bucket,
+								 VARDATA_ANY(result), result_length,
+								 text, length, null);
+	(*count)->n++;
 }
 
 /* Counts the row that was prepared. */
 void
 fobs_counts_add(AuditCounts *counts, const AuditRow *row)
 {
+	TimestampTz at = DatumGetTimestampTz(row->values[AUDIT_CREATED_AT]);
 	Datum		result = row->values[AUDIT_RESULT];
-	Count	   *count = NULL;
+	TimestampTz quarter = start_near(&counts->quarter, at, USECS_PER_QUARTER);
+	TimestampTz day = start_near(&counts->day, at, USECS_PER_DAY);
+	Count	   *actor = find_hashed_count(counts, &counts->actor,
+										  counts->actor_hash);
 
-	for (int i = 0; i < N_ROW_SETS; i++)
-	{
-		count = find_hashed_count(counts, &counts->row_keys[i],
-								  counts->row_hashes[i]);
-		count->n++;
-	}
-	/* this is the actor's */
+	for (int i = 0; i < lengthof(row_sets); i++)
+		add_text(counts, i, row_sets[i].by_day ? day : quarter,
+				 fobs_unpacked(result), row);
+	actor->n++;
 	if (is_text(result, "success"))
 		return;
 	if (is_text(result, "denied"))
-		count->denied++;
+		actor->denied++;
 	else if (is_text(result, "failure") || is_text(result, "error") ||
 			 is_text(result, "timeout"))
-		count->failed++;
+		actor->failed++;
 }
 
 static text *
@@ -730,59 +730,91 @@ fobs_counts_write(AuditCounts *counts, Oid log)
 	pfree(list);
 }
 
+/* Who reads the rollups */
+typedef struct CountReader
+{
+	AuditCounts *rows;			/* to be compared with; may be NULL */
+	AuditCounts *others;		/* what rows have no count of */
+} CountReader;
+
+static void
+take_count(CountReader *reader, const CountKey *key, int64 n, int64 failed,
+		   int64 denied)
+{
+	CountEntry *entry = reader->rows == NULL ? NULL :
+	counts_lookup(reader->rows->hash, key);
+	Count	   *count;
+
+	if (entry != NULL)
+	{
+		count = (Count *) entry->key;
+		count->rolled_n += n;
+		count->rolled_failed += failed;
+		count->rolled_denied += denied;
+		return;
+	}
+	count = find_count(reader->others, key);
+	count->n += n;
+	count->failed += failed;
+	count->denied += denied;
+}
+
 static void
 read_count(TupleTableSlot *slot, void *arg)
 {
-	AuditCounts *counts = arg;
-	const char *dimension = TextDatumGetCString(slot->tts_values[0]);
-	const char *grain = TextDatumGetCString(slot->tts_values[1]);
+	CountReader *reader = arg;
+	StringInfo	scratch = &reader->others->scratch;
+	struct varlena *result = fobs_unpacked(slot->tts_values[4]);
+	CountKey	key = {
+		.bucket = DatumGetTimestampTz(slot->tts_values[2]),
+		.null = slot->tts_isnull[3],
+		.result_length = VARSIZE_ANY_EXHDR(result)
+	};
 
-	text	   *result = DatumGetTextPP(slot->tts_values[4]);
-	text	   *key = slot->tts_isnull[3] ? NULL :
-	DatumGetTextPP(slot->tts_values[3]);
-
-	for (int set = 0; set < ACTOR_BY_DAY; set++)
+	resetStringInfo(scratch);
+	fobs_append(scratch, VARDATA_ANY(result), key.result_length);
+	if (!key.null)
 	{
-		Count	   *count;
+		struct varlena *text = fobs_unpacked(slot->tts_values[3]);
 
-		if (strcmp(sets[set].dimension, dimension) != 0 ||
-			strcmp(sets[set].grain, grain) != 0)
-			continue;
-		count = find_text_count(counts, set,
-								DatumGetTimestampTz(slot->tts_values[2]),
-								VARDATA_ANY(result), VARSIZE_ANY_EXHDR(result),
-								key ? VARDATA_ANY(key) : NULL,
-								key ? VARSIZE_ANY_EXHDR(key) : 0, key == NULL);
-		count->n += DatumGetInt64(slot->tts_values[5]);
+		fobs_append(scratch, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
 	}
+	key.bytes = scratch->data;
+	key.length = scratch->len;
+	for (key.set = 0; key.set < ACTOR_BY_DAY; key.set++)
+		if (is_text(slot->tts_values[0], sets[key.set].dimension) &&
+			is_text(slot->tts_values[1], sets[key.set].grain))
+			take_count(reader, &key, DatumGetInt64(slot->tts_values[5]), 0, 0);
 }
 
+/* What is ranked otherwise than it is counted is no count of anything. */
 static void
 read_actor_day(TupleTableSlot *slot, void *arg)
 {
 	TimestampTz bucket = DatumGetDateADT(slot->tts_values[0]) * USECS_PER_DAY;
-	AuditCounts *counts = arg;
 	CountKey	key = actor_key(bucket, slot->tts_values[1],
 								slot->tts_isnull[1]);
-	Count	   *count = find_count(counts, &key);
+	int64		n = DatumGetInt64(slot->tts_values[2]);
+	bool		ranked = slot->tts_isnull[5] ||
+	DatumGetInt64(slot->tts_values[5]) == n;
 
-	count->n += DatumGetInt64(slot->tts_values[2]);
-	count->failed += DatumGetInt64(slot->tts_values[3]);
-	count->denied += DatumGetInt64(slot->tts_values[4]);
+	take_count(arg, &key, ranked ? n : -1,
+			   DatumGetInt64(slot->tts_values[3]),
+			   DatumGetInt64(slot->tts_values[4]));
 }
 
 /*
- * Adds what the rollups have of a period of whole days.  The lists of
+ * Reads what the rollups have of a period of whole days.  The lists of
  * dimensions and grains are there for the table's index.  Counts rows with
  * nulls where there must be none, or raises an error if it is not asked to.
  * Which log it is may be the caller's word, so types are what we make them.
  */
-void
-fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
-				 TimestampTz to, int64 *incomplete)
+static void
+read_rollups(CountReader *reader, Oid log, TimestampTz from, TimestampTz to,
+			 int64 *incomplete)
 {
 	AuditQuery	query = {
-		.row = read_count,.arg = counts,
+		.row = read_count,.arg = reader,
 		.required = COUNTS_NOT_NULL,.incomplete = incomplete
 	};
 
@@ -796,10 +828,9 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 	fobs_audit_add_arg(&query, TIMESTAMPTZOID, TimestampTzGetDatum(to));
 	fobs_audit_run_query(&query);
 
-	/* what is ranked otherwise than it is counted is no count of anything */
-	query.text = psprintf("SELECT day::date, user_id::text, "
-						  "CASE WHEN ranked::bigint <> n::bigint THEN -1 ELSE n::bigint END, "
-						  "failed::bigint, denied::bigint FROM %s "
+	/* all columns in their order, which the server need not put together */
+	query.text = psprintf("SELECT day::date, user_id::text, n::bigint, "
+						  "failed::bigint, denied::bigint, ranked::bigint FROM %s "
 						  "WHERE day >= $1 AND day < $2",
 						  table_name(log, "fraiseql_audit_actor_days"));
 	query.n_args = 0;
@@ -808,6 +839,16 @@ fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 	fobs_audit_add_arg(&query, DATEOID, DateADTGetDatum(date_of(from)));
 	fobs_audit_add_arg(&query, DATEOID, DateADTGetDatum(date_of(to)));
 	fobs_audit_run_query(&query);
+}
+
+/* Adds what the rollups have of a period of whole days. */
+void
+fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
+				 TimestampTz to, int64 *incomplete)
+{
+	CountReader reader = {.others = counts};
+
+	read_rollups(&reader, log, from, to, incomplete);
 }
 
 /*---- comparing ----*/
@@ -830,42 +871,45 @@ describe(const Count *count)
 }
 
 static void
-report_difference(const Count *rollup, const Count *rows,
+report_difference(const Count *count, int64 in_rollup, int64 in_rows,
 				  CountDifferenceCallback report, void *arg)
 {
-	const Count *either = rollup ? rollup : rows;
 	CountDifference difference = {
-		.what = describe(either),
-		.bucket = either->key.bucket,
-		.in_rollup = rollup ? rollup->n : 0,
-		.in_rows = rows ? rows->n : 0
+		.what = describe(count),
+		.bucket = count->key.bucket,
+		.in_rollup = in_rollup,
+		.in_rows = in_rows
 	};
 
 	report(&difference, arg);
 }
 
-/* Reports what rollups have otherwise than the rows, or not at all. */
+/*
+ * Reports what the rollups have otherwise than the rows of a period of whole
+ * days, or not at all.  They are read into the counts of the rows; for what
+ * these do not have, which is a difference, memory is taken.
+ */
 void
-fobs_counts_compare(AuditCounts *rows, AuditCounts *rollups,
+fobs_counts_compare(AuditCounts *rows, Oid log, TimestampTz from,
+					TimestampTz to, int64 *incomplete,
 					CountDifferenceCallback report, void *arg)
 {
+	CountReader reader = {.rows = rows,.others = fobs_counts_create()};
 	int			n;
-	Count	  **list = list_counts(rollups, &n);
+	Count	  **list;
 
+	read_rollups(&reader, log, from, to, incomplete);
+	list = list_counts(reader.others, &n);
 	for (int i = 0; i < n; i++)
-	{
-		CountEntry *entry = counts_lookup(rows->hash, &list[i]->key);
-		const Count *count = entry ? (const Count *) entry->key : NULL;
-
-		if (count == NULL || count->n != list[i]->n ||
-			count->failed != list[i]->failed ||
-			count->denied != list[i]->denied)
-			report_difference(list[i], count, report, arg);
-	}
+		report_difference(list[i], list[i]->n, 0, report, arg);
 	pfree(list);
+	fobs_counts_free(reader.others);
 	list = list_counts(rows, &n);
 	for (int i = 0; i < n; i++)
-		if (counts_lookup(rollups->hash, &list[i]->key) == NULL)
-			report_difference(NULL, list[i], report, arg);
+		if (list[i]->n != list[i]->rolled_n ||
+			list[i]->failed != list[i]->rolled_failed ||
+			list[i]->denied != list[i]->rolled_denied)
+			report_difference(list[i], list[i]->rolled_n, list[i]->n, report,
+							  arg);
 	pfree(list);
 }

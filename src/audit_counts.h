@@ -38,7 +38,8 @@ extern void fobs_counts_root(AuditCounts *counts, MerkleHash *root);
 extern void fobs_counts_write(AuditCounts *counts, Oid log);
 extern void fobs_counts_read(AuditCounts *counts, Oid log, TimestampTz from,
 							 TimestampTz to, int64 *incomplete);
-extern void fobs_counts_compare(AuditCounts *rows, AuditCounts *rollups,
+extern void fobs_counts_compare(AuditCounts *rows, Oid log, TimestampTz from,
+								TimestampTz to, int64 *incomplete,
 								CountDifferenceCallback report, void *arg);
 
 #endif							/* FOBS_AUDIT_COUNTS_H */

@@ -14,22 +14,13 @@
  * rows that stand, so it does not change them.  Columns that may be erased are
  * left out; their digest stands for them.
  *
- * Everything here is this process's.  Hashing a row takes some 300 ns, so the
- * context of the server's hash is made once (making one costs as much as a
- * row), and the buffer is used again.
+ * The buffer is this process's and is used again.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <math.h>
-
-#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
-#include <openssl/evp.h>
-#else
-#include "common/cryptohash.h"
-#include "utils/resowner.h"
-#endif
 
 #include "access/detoast.h"
 #include "catalog/namespace.h"
@@ -48,7 +39,10 @@
 #include "utils/uuid.h"
 
 #include "audit_encoding.h"
+#include "bytes.h"
 #include "compat.h"
+#include "jsonb_text.h"
+#include "sha256.h"
 
 /* What is hashed begins with a byte that says what it is (RFC 6962) */
 #define PREFIX_LEAF		0x00
@@ -65,7 +59,6 @@ static const struct
 {
 	const char *name;
 	Oid			type;
-	bool		personal;		/* may be erased */
 }			columns[AUDIT_N_COLUMNS + 1] =
 
 {
@@ -74,20 +67,20 @@ static const struct
 	[AUDIT_OCCURRED_AT] = {"occurred_at", TIMESTAMPTZOID},
 	[AUDIT_XACT] = {"xact", XID8OID},
 	[AUDIT_TENANT_ID] = {"tenant_id", TEXTOID},
-	[AUDIT_USER_ID] = {"user_id", TEXTOID, true},
+	[AUDIT_USER_ID] = {"user_id", TEXTOID},
 	[AUDIT_OPERATION] = {"operation", TEXTOID},
 	[AUDIT_ENTITY_TYPE] = {"entity_type", TEXTOID},
 	[AUDIT_ENTITY_ID] = {"entity_id", TEXTOID},
 	[AUDIT_RESULT] = {"result", TEXTOID},
-	[AUDIT_DETAILS] = {"details", JSONBOID, true},
-	[AUDIT_OLD_DATA] = {"old_data", JSONBOID, true},
-	[AUDIT_NEW_DATA] = {"new_data", JSONBOID, true},
+	[AUDIT_DETAILS] = {"details", JSONBOID},
+	[AUDIT_OLD_DATA] = {"old_data", JSONBOID},
+	[AUDIT_NEW_DATA] = {"new_data", JSONBOID},
 	[AUDIT_CHANGED_FIELDS] = {"changed_fields", TEXTARRAYOID},
 	[AUDIT_SQLSTATE] = {"sqlstate", TEXTOID},
-	[AUDIT_ERROR_MESSAGE] = {"error_message", TEXTOID, true},
+	[AUDIT_ERROR_MESSAGE] = {"error_message", TEXTOID},
 	[AUDIT_DURATION_MS] = {"duration_ms", FLOAT8OID},
 	[AUDIT_DB_ROLE] = {"db_role", TEXTOID},
-	[AUDIT_CLIENT_ADDR] = {"client_addr", INETOID, true},
+	[AUDIT_CLIENT_ADDR] = {"client_addr", INETOID},
 	[AUDIT_APPLICATION_NAME] = {"application_name", TEXTOID},
 	[AUDIT_REQUEST_ID] = {"request_id", TEXTOID},
 	[AUDIT_TRACE_ID] = {"trace_id", TEXTOID},
@@ -95,118 +88,30 @@ static const struct
 	[AUDIT_PERSONAL_SALT] = {"personal_salt", BYTEAOID},
 	[AUDIT_PERSONAL_DIGEST] = {"personal_digest", BYTEAOID},
 	[AUDIT_ACTOR_TYPE] = {"actor_type", TEXTOID},
-	[AUDIT_ACTING_FOR] = {"acting_for", TEXTOID, true},
+	[AUDIT_ACTING_FOR] = {"acting_for", TEXTOID},
 };
+
+/* What may be erased, in order */
+static const uint8 personal_columns[] = {
+	AUDIT_USER_ID, AUDIT_DETAILS, AUDIT_OLD_DATA, AUDIT_NEW_DATA,
+	AUDIT_ERROR_MESSAGE, AUDIT_CLIENT_ADDR, AUDIT_ACTING_FOR
+};
+
+/* What a leaf has, in order: all others but the salt */
+static const uint8 leaf_columns[] = {
+	AUDIT_ID, AUDIT_CREATED_AT, AUDIT_OCCURRED_AT, AUDIT_XACT,
+	AUDIT_TENANT_ID, AUDIT_OPERATION, AUDIT_ENTITY_TYPE, AUDIT_ENTITY_ID,
+	AUDIT_RESULT, AUDIT_CHANGED_FIELDS, AUDIT_SQLSTATE, AUDIT_DURATION_MS,
+	AUDIT_DB_ROLE, AUDIT_APPLICATION_NAME, AUDIT_REQUEST_ID, AUDIT_TRACE_ID,
+	AUDIT_SPAN_ID, AUDIT_PERSONAL_DIGEST, AUDIT_ACTOR_TYPE
+};
+
+StaticAssertDecl(lengthof(personal_columns) + lengthof(leaf_columns) + 1 ==
+				 AUDIT_N_COLUMNS, "each column is in one of the lists");
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_leaf_hash);
 
 /*---- hashes ----*/
-
-#if defined(USE_OPENSSL) && defined(HAVE_LIBCRYPTO)
-
-/*
- * The server's own, but for that it looks up the algorithm for every hash,
- * which takes longer than the hash of a row does; here that is done once.
- */
-static EVP_MD_CTX *
-hash_context(void)
-{
-	static EVP_MD_CTX * context = NULL;
-	const		EVP_MD *sha256;
-
-	if (likely(context != NULL))
-		return context;
-#if OPENSSL_VERSION_NUMBER >= 0x30000000L
-	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-#else
-	sha256 = EVP_sha256();
-#endif
-	context = EVP_MD_CTX_new();
-	if (sha256 == NULL || context == NULL ||
-		EVP_DigestInit_ex(context, sha256, NULL) <= 0)
-	{
-		EVP_MD_CTX_free(context);
-		context = NULL;
-		elog(ERROR, "could not compute SHA-256");
-	}
-	return context;
-}
-
-/* A hash in parts; one at a time. */
-void
-fobs_sha256_begin(void)
-{
-	if (EVP_DigestInit_ex(hash_context(), NULL, NULL) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_update(const void *data, size_t length)
-{
-	if (EVP_DigestUpdate(hash_context(), data, length) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_end(MerkleHash *hash)
-{
-	if (EVP_DigestFinal_ex(hash_context(), hash->bytes, NULL) <= 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-#else
-
-/* It belongs to a resource owner, or the transaction would free it. */
-static pg_cryptohash_ctx *
-hash_context(void)
-{
-	static ResourceOwner owner = NULL;
-	static pg_cryptohash_ctx *context = NULL;
-	ResourceOwner before = CurrentResourceOwner;
-
-	if (context != NULL)
-		return context;
-	if (owner == NULL)
-		owner = ResourceOwnerCreate(NULL, "fraiseql_obs hash");
-	CurrentResourceOwner = owner;
-	context = pg_cryptohash_create(PG_SHA256);
-	CurrentResourceOwner = before;
-	return context;
-}
-
-/* A hash in parts; one at a time. */
-void
-fobs_sha256_begin(void)
-{
-	if (pg_cryptohash_init(hash_context()) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_update(const void *data, size_t length)
-{
-	if (pg_cryptohash_update(hash_context(), data, length) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-void
-fobs_sha256_end(MerkleHash *hash)
-{
-	if (pg_cryptohash_final(hash_context(), hash->bytes,
-							sizeof(hash->bytes)) < 0)
-		elog(ERROR, "could not compute SHA-256");
-}
-
-#endif
-
-/* The hash of what is in one piece */
-void
-fobs_sha256(const void *data, size_t length, MerkleHash *hash)
-{
-	fobs_sha256_begin();
-	fobs_sha256_update(data, length);
-	fobs_sha256_end(hash);
-}
 
 void
 fobs_merkle_node(const MerkleHash *left, const MerkleHash *right,
@@ -244,50 +149,25 @@ empty_buffer(void)
 
 /*---- values ----*/
 
-/* Room for n bytes at the end of the buffer */
-static inline char *
-reserve(StringInfo buffer, int n)
-{
-	if (unlikely(n >= buffer->maxlen - buffer->len))
-		enlargeStringInfo(buffer, n);
-	return buffer->data + buffer->len;
-}
-
-static inline void
-append(StringInfo buffer, const void *bytes, int n)
-{
-	memcpy(reserve(buffer, n), bytes, n);
-	buffer->len += n;
-}
-
-static inline void
-append_byte(StringInfo buffer, uint8 byte)
-{
-	append(buffer, &byte, sizeof(byte));
-}
-
 static inline void
 append_number32(StringInfo buffer, uint32 number)
 {
 	number = pg_hton32(number);
-	append(buffer, &number, sizeof(number));
+	fobs_append(buffer, &number, sizeof(number));
 }
 
 static inline void
 append_number64(StringInfo buffer, uint64 number)
 {
 	number = pg_hton64(number);
-	append(buffer, &number, sizeof(number));
+	fobs_append(buffer, &number, sizeof(number));
 }
 
-/* The bytes of a value of varying length, which mostly are where they are */
-static inline struct varlena *
-unpacked(Datum value)
+/* Is text of the encoding hashed as it is, whatever it has? */
+static inline bool
+is_kept(int encoding)
 {
-	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
-
-	return VARATT_IS_SHORT(bytes) || !VARATT_IS_EXTENDED(bytes) ? bytes :
-		pg_detoast_datum_packed(bytes);
+	return encoding == PG_UTF8 || encoding == PG_SQL_ASCII;
 }
 
 static bool
@@ -310,10 +190,9 @@ append_text(StringInfo buffer, const char *string, int length)
 	char	   *converted;
 	Oid			procedure;
 
-	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII ||
-		is_ascii(string, length))
+	if (is_kept(encoding) || is_ascii(string, length))
 	{
-		append(buffer, string, length);
+		fobs_append(buffer, string, length);
 		return;
 	}
 	procedure = FindDefaultConversionProc(encoding, PG_UTF8);
@@ -324,11 +203,11 @@ append_text(StringInfo buffer, const char *string, int length)
 									  (unsigned char *) converted,
 									  length * MAX_CONVERSION_GROWTH + 1,
 									  true) == length)
-		append(buffer, converted, strlen(converted));
+		fobs_append(buffer, converted, strlen(converted));
 	else
 	{
-		append_byte(buffer, NO_UTF8);
-		append(buffer, string, length);
+		fobs_append_byte(buffer, NO_UTF8);
+		fobs_append(buffer, string, length);
 	}
 	pfree(converted);
 }
@@ -388,36 +267,33 @@ append_text_array(StringInfo buffer, ArrayType *array)
 static void
 append_jsonb(StringInfo buffer, Jsonb *document)
 {
+	StringInfoData text;
+
 	if (GetDatabaseEncoding() == PG_UTF8)
-		JsonbToCString(buffer, &document->root, VARSIZE(document));
-	else
-		append_string(buffer, JsonbToCString(NULL, &document->root,
-											 VARSIZE(document)));
+	{
+		fobs_jsonb_append(buffer, document);
+		return;
+	}
+	initStringInfo(&text);
+	fobs_jsonb_append(&text, document);
+	append_text(buffer, text.data, text.len);
+	pfree(text.data);
 }
 
-static inline void
+/* The bytes of values that take some making */
+static void
 append_bytes(StringInfo buffer, Oid type, Datum value)
 {
 	struct varlena *bytes;
 
 	switch (type)
 	{
-		case INT8OID:
-		case TIMESTAMPTZOID:
-		case XID8OID:
-			append_number64(buffer, (uint64) DatumGetInt64(value));
-			break;
 		case FLOAT8OID:
 			append_float8(buffer, DatumGetFloat8(value));
 			break;
 		case TEXTOID:
-			bytes = unpacked(value);
+			bytes = fobs_unpacked(value);
 			append_text(buffer, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-			break;
-		case BYTEAOID:
-			bytes = unpacked(value);
-			append(buffer, VARDATA_ANY(bytes),
-				   VARSIZE_ANY_EXHDR(bytes));
 			break;
 		case JSONBOID:
 			append_jsonb(buffer, DatumGetJsonbP(value));
@@ -445,18 +321,48 @@ append_bytes(StringInfo buffer, Oid type, Datum value)
 	}
 }
 
+/* Tag and length, and room for that many bytes */
+static inline char *
+append_head(StringInfo buffer, uint8 tag, uint32 length)
+{
+	char	   *head = fobs_reserve(buffer, 1 + sizeof(length) + length);
+
+	*head = tag;
+	buffer->len += 1 + sizeof(length) + length;
+	length = pg_hton32(length);
+	memcpy(head + 1, &length, sizeof(length));
+	return head + 1 + sizeof(length);
+}
+
 static inline void
 append_value(StringInfo buffer, uint8 tag, Oid type, Datum value)
 {
+	struct varlena *bytes;
+	uint64		number;
 	int			at;
-	uint32		length = 0;
+	uint32		length;
 
-	append_byte(buffer, tag);
+	/* what most are */
+	if (type == INT8OID || type == TIMESTAMPTZOID || type == XID8OID)
+	{
+		number = pg_hton64((uint64) DatumGetInt64(value));
+		memcpy(append_head(buffer, tag, sizeof(number)), &number,
+			   sizeof(number));
+		return;
+	}
+	if (type == BYTEAOID ||
+		(type == TEXTOID && is_kept(GetDatabaseEncoding())))
+	{
+		bytes = fobs_unpacked(value);
+		length = VARSIZE_ANY_EXHDR(bytes);
+		memcpy(append_head(buffer, tag, length), VARDATA_ANY(bytes), length);
+		return;
+	}
+	append_head(buffer, tag, 0);
 	at = buffer->len;
-	append_number32(buffer, length);
 	append_bytes(buffer, type, value);
-	length = pg_hton32(buffer->len - at - sizeof(length));
-	memcpy(buffer->data + at, &length, sizeof(length));
+	length = pg_hton32(buffer->len - at);
+	memcpy(buffer->data + at - sizeof(length), &length, sizeof(length));
 }
 
 /* Tag, length and bytes of a value. */
@@ -473,6 +379,7 @@ void
 fobs_audit_map_columns(TupleDesc tupdesc, AuditColumnMap *map)
 {
 	memset(map, 0, sizeof(*map));
+	map->in_order = true;
 	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
 	{
 		for (int i = 0; i < tupdesc->natts; i++)
@@ -491,6 +398,7 @@ fobs_audit_map_columns(TupleDesc tupdesc, AuditColumnMap *map)
 							columns[tag].name,
 							format_type_be(columns[tag].type))));
 		map->n_attributes = Max(map->n_attributes, map->place[tag]);
+		map->in_order &= map->place[tag] == tag;
 	}
 }
 
@@ -498,6 +406,12 @@ void
 fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 				   const bool *nulls, AuditRow *row)
 {
+	if (map->in_order)
+	{
+		memcpy(row->values + 1, values, AUDIT_N_COLUMNS * sizeof(Datum));
+		memcpy(row->nulls + 1, nulls, AUDIT_N_COLUMNS * sizeof(bool));
+		return;
+	}
 	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
 	{
 		row->values[tag] = values[map->place[tag] - 1];
@@ -514,19 +428,25 @@ fobs_audit_is_complete(const AuditRow *row)
 		!row->nulls[AUDIT_OPERATION] && !row->nulls[AUDIT_RESULT];
 }
 
+static void
+append_columns(StringInfo buffer, const AuditRow *row, const uint8 *tags,
+			   int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!row->nulls[tags[i]])
+			append_value(buffer, tags[i], columns[tags[i]].type,
+						 row->values[tags[i]]);
+}
+
 /* SHA-256(0x00 || enc_v1(row)) */
 void
 fobs_audit_leaf(const AuditRow *row, MerkleHash *leaf)
 {
 	StringInfo	buffer = empty_buffer();
 
-	append_byte(buffer, PREFIX_LEAF);
-	append_byte(buffer, ENC_V1);
-	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
-		if (!row->nulls[tag] && !columns[tag].personal &&
-			tag != AUDIT_PERSONAL_SALT)
-			append_value(buffer, tag, columns[tag].type,
-						 row->values[tag]);
+	fobs_append_byte(buffer, PREFIX_LEAF);
+	fobs_append_byte(buffer, ENC_V1);
+	append_columns(buffer, row, leaf_columns, lengthof(leaf_columns));
 	fobs_sha256(buffer->data, buffer->len, leaf);
 }
 
@@ -538,13 +458,11 @@ void
 fobs_audit_personal_digest(const AuditRow *row, MerkleHash *digest)
 {
 	StringInfo	buffer = empty_buffer();
+	struct varlena *salt = fobs_unpacked(row->values[AUDIT_PERSONAL_SALT]);
 
-	append_bytes(buffer, BYTEAOID, row->values[AUDIT_PERSONAL_SALT]);
-	append_byte(buffer, ENC_V1);
-	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
-		if (columns[tag].personal && !row->nulls[tag])
-			append_value(buffer, tag, columns[tag].type,
-						 row->values[tag]);
+	fobs_append(buffer, VARDATA_ANY(salt), VARSIZE_ANY_EXHDR(salt));
+	fobs_append_byte(buffer, ENC_V1);
+	append_columns(buffer, row, personal_columns, lengthof(personal_columns));
 	fobs_sha256(buffer->data, buffer->len, digest);
 }
 
@@ -552,8 +470,8 @@ fobs_audit_personal_digest(const AuditRow *row, MerkleHash *digest)
 bool
 fobs_audit_has_personal(const AuditRow *row)
 {
-	for (int tag = 1; tag <= AUDIT_N_COLUMNS; tag++)
-		if (columns[tag].personal && !row->nulls[tag])
+	for (int i = 0; i < lengthof(personal_columns); i++)
+		if (!row->nulls[personal_columns[i]])
 			return true;
 	return false;
 }

@@ -63,6 +63,7 @@ typedef struct AuditColumnMap
 {
 	int			place[AUDIT_N_COLUMNS + 1];
 	int			n_attributes;	/* that must be read of a tuple */
+	bool		in_order;		/* each at its tag, as it mostly is */
 } AuditColumnMap;
 
 extern TupleDesc fobs_audit_deform(HeapTupleHeader record, Datum **values,
@@ -72,10 +73,6 @@ extern void fobs_audit_get_row(const AuditColumnMap *map, const Datum *values,
 							   const bool *nulls, AuditRow *row);
 extern bool fobs_audit_is_complete(const AuditRow *row);
 
-extern void fobs_sha256_begin(void);
-extern void fobs_sha256_update(const void *data, size_t length);
-extern void fobs_sha256_end(MerkleHash *hash);
-extern void fobs_sha256(const void *data, size_t length, MerkleHash *hash);
 extern void fobs_audit_append_value(StringInfo buffer, uint8 tag, Oid type,
 									Datum value);
 extern void fobs_audit_leaf(const AuditRow *row, MerkleHash *leaf);

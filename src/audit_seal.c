@@ -48,6 +48,7 @@
 #include "audit_query.h"
 #include "audit_seal.h"
 #include "compat.h"
+#include "sha256.h"
 
 /* The first bytes of a seal that is hashed: a leaf, and that it is a seal */
 #define PREFIX_LEAF		0x00

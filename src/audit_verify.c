@@ -708,18 +708,15 @@ report_count(const CountDifference *difference, void *arg)
 static void
 compare_rollups(Part *part)
 {
-	AuditCounts *rollups;
 	int64		incomplete = 0;
 
 	if (part->counts == NULL)
 		return;
-	rollups = fobs_counts_create();
 	fobs_counts_complete(part->counts);
-	fobs_counts_read(rollups, part->verifier->log, part->from, part->to,
-					 &incomplete);
+	fobs_counts_compare(part->counts, part->verifier->log, part->from,
+						part->to, &incomplete, report_count, part);
 	fobs_report_incomplete(part->verifier, "fraiseql_audit_counts",
 						   incomplete);
-	fobs_counts_compare(part->counts, rollups, report_count, part);
 }
 
 static Datum

@@ -38,12 +38,12 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
-#include "audit_encoding.h"
 #include "compat.h"
 #include "context.h"
 #include "guc.h"
 #include "hooks.h"
 #include "label.h"
+#include "sha256.h"
 #include "trace.h"
 
 PG_FUNCTION_INFO_V1(fraiseql_obs_extract_trace_context);
