@@ -31,7 +31,7 @@ INSERT INTO api VALUES
     ('timeline_statements', 'text,text[]', '{pg_monitor,pg_read_all_stats}'),
     ('timeline_audit', 'text,text[],timestamptz', '{pg_monitor,pg_read_all_stats}'),
     ('timeline_error_logs', '', '{pg_monitor,pg_read_all_stats}'),
-    ('timeline_missing_columns', 'regclass,boolean', '{pg_monitor,pg_read_all_stats}'),
+    ('timeline_wrong_columns', 'regclass,boolean', '{pg_monitor,pg_read_all_stats}'),
     ('timeline_errors', 'text,text[],timestamptz,regclass', '{pg_monitor,pg_read_all_stats}'),
     ('health', '', '{pg_monitor}'),
     ('liveness', '', '{pg_monitor}'),
