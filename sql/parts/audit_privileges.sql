@@ -2,6 +2,28 @@
 -- Audit log: who may write, who may read.  Nothing for PUBLIC.
 --
 
+-- GRANT would take "public" for everybody, in quotes as well.
+CREATE FUNCTION audit_check_grantee(role name, deed text)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF role IS NULL THEN
+        RAISE null_value_not_allowed USING
+            MESSAGE = 'role must not be null',
+            HINT = format('Name the role that is to %s.', deed);
+    END IF;
+    IF role = 'public' THEN
+        RAISE invalid_grant_operation USING
+            MESSAGE = 'the audit log is not for everybody',
+            HINT = format('Make a role for those who are to %s.', deed);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_check_grantee(name, text) IS
+'Raises an error if what is to be granted a right on the audit log is no role';
+
 CREATE FUNCTION grant_audit_writer(role name)
 RETURNS void
 LANGUAGE plpgsql VOLATILE
@@ -9,11 +31,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM @extschema@.audit_log();
-    IF role IS NULL THEN
-        RAISE null_value_not_allowed USING
-            MESSAGE = 'role must not be null',
-            HINT = 'Name the role that is to append.';
-    END IF;
+    PERFORM @extschema@.audit_check_grantee(role, 'append');
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@ TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION
         @extschema@.log_operation, @extschema@.log_operations,
@@ -32,11 +50,7 @@ DECLARE
     log regclass := @extschema@.audit_log();
     source regclass;
 BEGIN
-    IF role IS NULL THEN
-        RAISE null_value_not_allowed USING
-            MESSAGE = 'role must not be null',
-            HINT = 'Name the role that is to read.';
-    END IF;
+    PERFORM @extschema@.audit_check_grantee(role, 'read');
     EXECUTE format('GRANT USAGE ON SCHEMA @extschema@, %I TO %I',
                    (SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = log),
                    role);

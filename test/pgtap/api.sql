@@ -74,6 +74,7 @@ INSERT INTO audit_api VALUES
     ('audit_check_columns', NULL, NULL),
     ('audit_check_entries', NULL, NULL),
     ('audit_check_erasures', NULL, NULL),
+    ('audit_check_grantee', NULL, NULL),
     ('audit_check_holds', NULL, NULL),
     ('audit_check_isolation', NULL, NULL),
     ('audit_check_owner', NULL, NULL),
