@@ -23,16 +23,25 @@
  * his own rights for what is new; the tables of one that stands are completed
  * as their owner (audit_furnish()).
  *
+ * Reading them can run code of their owner, too: of what he has put into their
+ * place or attached to them (views, expressions of indexes, casts).  So a
+ * function that reads them for who may see all of the log is declared in C as
+ * audit_read, and its work, the function after "audit_do_", is done in the same
+ * way, without a door.  Whom row security hides rows from reads with his own
+ * rights, as his policies are to hold.
+ *
  * Whatever opens a door puts it back as it was, also after an error.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 
 #include "audit_door.h"
 #include "audit_extension.h"
@@ -44,6 +53,7 @@ int			fobs_audit_doors = 0;
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_keep);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_erase);
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_set_up);
+PG_FUNCTION_INFO_V1(fraiseql_obs_audit_read);
 
 /*
  * Takes the rights of the log's owner, until fobs_audit_become_self() or the
@@ -90,7 +100,7 @@ work_with_doors(FunctionCallInfo fcinfo, int doors)
 
 	fmgr_info(worker_function(fcinfo->flinfo->fn_oid), &function);
 	InitFunctionCallInfoData(*call, &function, fcinfo->nargs,
-							 fcinfo->fncollation, NULL, NULL);
+							 fcinfo->fncollation, NULL, fcinfo->resultinfo);
 	memcpy(call->args, fcinfo->args, fcinfo->nargs * sizeof(NullableDatum));
 
 	fobs_audit_doors |= doors;
@@ -117,6 +127,23 @@ work_as_owner(FunctionCallInfo fcinfo, int doors)
 	result = work_with_doors(fcinfo, doors);
 	fobs_audit_become_self(&saved);
 	return result;
+}
+
+/*
+ * Is the log to be read as its owner?  Not if he is a superuser, whose code
+ * needs no precaution, and whose rights adopted tables should not get.
+ */
+static bool
+reads_as_owner(Oid log, Oid owner)
+{
+	static const Oid types[] = {REGCLASSOID};
+
+	if (superuser_arg(owner))
+		return false;
+	return superuser() ||
+		DatumGetBool(OidFunctionCall1(fobs_extension_function("audit_sees_all",
+															  1, types),
+									  ObjectIdGetDatum(log)));
 }
 
 /*
@@ -151,4 +178,25 @@ Datum
 fraiseql_obs_audit_set_up(PG_FUNCTION_ARGS)
 {
 	return work_with_doors(fcinfo, FOBS_DOOR_KEEP);
+}
+
+/*
+ * name(...)
+ *
+ * Does what audit_do_name(...) does, which only reads.
+ */
+Datum
+fraiseql_obs_audit_read(PG_FUNCTION_ARGS)
+{
+	Oid			log = fobs_audit_log_table();
+	Oid			owner = fobs_audit_log_owner();
+
+	if (!reads_as_owner(log, owner))
+		return work_with_doors(fcinfo, 0);
+	if (check_enable_rls(log, owner, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("row security hides rows of the audit log from its owner"),
+				 errhint("ALTER TABLE ... NO FORCE ROW LEVEL SECURITY shows them.")));
+	return work_as_owner(fcinfo, 0);
 }

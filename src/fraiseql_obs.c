@@ -112,6 +112,10 @@ _PG_init(void)
 
 	fobs_hooks_install();
 	fobs_audit_guard_install();
+
+	/* the servers of pg_upgrade are no servers for anybody else */
+	if (IsBinaryUpgrade)
+		return;
 	fobs_audit_launcher_register();
 	fobs_endpoint_register();
 	fobs_otlp_sender_register();

@@ -3,7 +3,7 @@
 --
 -- What in the log deserves a look.  Thresholds are arguments; each row that is
 -- flagged says why, with the figures; and where there is too little to compare
--- with, nothing is flagged.  All reads with the caller's rights.
+-- with, nothing is flagged.
 --
 
 -- The rows of the log and of adopted sources, for FROM
@@ -80,6 +80,21 @@ RETURNS TABLE (operation text, total bigint, success bigint, failed bigint,
                p50_ms double precision, p95_ms double precision,
                p99_ms double precision, users bigint,
                most_common_operation text, last_at timestamptz)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_statistics(timestamptz, timestamptz, text, boolean) IS
+'How many operations there were, how they ended and how long they took, in all or by operation';
+
+CREATE FUNCTION audit_do_audit_statistics(
+    since timestamptz,
+    until timestamptz,
+    tenant_id text,
+    by_operation boolean)
+RETURNS TABLE (operation text, total bigint, success bigint, failed bigint,
+               denied bigint, noop bigint, failure_ratio double precision,
+               p50_ms double precision, p95_ms double precision,
+               p99_ms double precision, users bigint,
+               most_common_operation text, last_at timestamptz)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -107,8 +122,8 @@ BEGIN
     USING since, until;
 END
 $$;
-COMMENT ON FUNCTION audit_statistics(timestamptz, timestamptz, text, boolean) IS
-'How many operations there were, how they ended and how long they took, in all or by operation';
+COMMENT ON FUNCTION audit_do_audit_statistics(timestamptz, timestamptz, text, boolean) IS
+'What audit_statistics() does';
 
 -- An hour is compared with the same hour of the weeks before, by UTC, in which
 -- all weeks are as long.  Failures are
@@ -167,6 +182,19 @@ CREATE FUNCTION repeated_denials(
     tenant_id text DEFAULT NULL)
 RETURNS TABLE (who text, first_at timestamptz, last_at timestamptz,
                denials bigint, operations text[], reason text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION repeated_denials(timestamptz, timestamptz, interval, integer, text) IS
+'Users, or addresses where no user is known, that were denied again and again in a short time';
+
+CREATE FUNCTION audit_do_repeated_denials(
+    since timestamptz,
+    until timestamptz,
+    within interval,
+    threshold integer,
+    tenant_id text)
+RETURNS TABLE (who text, first_at timestamptz, last_at timestamptz,
+               denials bigint, operations text[], reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -203,8 +231,8 @@ BEGIN
     USING since, until, within, threshold;
 END
 $$;
-COMMENT ON FUNCTION repeated_denials(timestamptz, timestamptz, interval, integer, text) IS
-'Users, or addresses where no user is known, that were denied again and again in a short time';
+COMMENT ON FUNCTION audit_do_repeated_denials(timestamptz, timestamptz, interval, integer, text) IS
+'What repeated_denials() does';
 
 -- When the log and its sources begin; what is new cannot be told before that.
 CREATE FUNCTION audit_begins(log regclass)
@@ -235,6 +263,20 @@ CREATE FUNCTION new_actors(
     min_history interval DEFAULT '7 days',
     tenant_id text DEFAULT NULL,
     "limit" integer DEFAULT 100)
+RETURNS TABLE (user_id text, operation text, first_at timestamptz, n bigint, reason text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION new_actors(text[], timestamptz, timestamptz, interval, interval, text, integer) IS
+'Users who did a sensitive operation for the first time';
+
+CREATE FUNCTION audit_do_new_actors(
+    operations text[],
+    since timestamptz,
+    until timestamptz,
+    lookback interval,
+    min_history interval,
+    tenant_id text,
+    "limit" integer)
 RETURNS TABLE (user_id text, operation text, first_at timestamptz, n bigint, reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -274,8 +316,8 @@ BEGIN
     USING since, until, operations, lookback, begins, "limit";
 END
 $$;
-COMMENT ON FUNCTION new_actors(text[], timestamptz, timestamptz, interval, interval, text, integer) IS
-'Users who did a sensitive operation for the first time';
+COMMENT ON FUNCTION audit_do_new_actors(text[], timestamptz, timestamptz, interval, interval, text, integer) IS
+'What new_actors() does';
 
 -- How many rows a user (o.user_id) has at most from $9 before $1 to before $1:
 -- by whole days of the rollups where they can be used.
@@ -317,6 +359,24 @@ CREATE FUNCTION off_hours(
     lookback interval DEFAULT '28 days',
     min_usual integer DEFAULT 50,
     tenant_id text DEFAULT NULL)
+RETURNS TABLE (user_id text, n bigint, first_at timestamptz, last_at timestamptz, reason text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION off_hours(timestamptz, timestamptz, integer, integer, integer[], text, integer, double precision, interval, integer, text) IS
+'Users at work outside of working hours who usually are not';
+
+CREATE FUNCTION audit_do_off_hours(
+    since timestamptz,
+    until timestamptz,
+    from_hour integer,
+    to_hour integer,
+    weekdays integer[],
+    time_zone text,
+    min_operations integer,
+    usual_share double precision,
+    lookback interval,
+    min_usual integer,
+    tenant_id text)
 RETURNS TABLE (user_id text, n bigint, first_at timestamptz, last_at timestamptz, reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -378,8 +438,8 @@ BEGIN
           lookback, min_usual;
 END
 $$;
-COMMENT ON FUNCTION off_hours(timestamptz, timestamptz, integer, integer, integer[], text, integer, double precision, interval, integer, text) IS
-'Users at work outside of working hours who usually are not';
+COMMENT ON FUNCTION audit_do_off_hours(timestamptz, timestamptz, integer, integer, integer[], text, integer, double precision, interval, integer, text) IS
+'What off_hours() does';
 
 CREATE FUNCTION volume_spikes(
     since timestamptz DEFAULT now() - interval '1 day',
@@ -389,6 +449,20 @@ CREATE FUNCTION volume_spikes(
     lookback_days integer DEFAULT 14,
     min_days integer DEFAULT 5,
     "limit" integer DEFAULT 100)
+RETURNS TABLE (user_id text, n bigint, usual_per_day double precision, reason text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION volume_spikes(timestamptz, timestamptz, double precision, integer, integer, integer, integer) IS
+'Users with far more operations than they usually have in a day';
+
+CREATE FUNCTION audit_do_volume_spikes(
+    since timestamptz,
+    until timestamptz,
+    factor double precision,
+    min_operations integer,
+    lookback_days integer,
+    min_days integer,
+    "limit" integer)
 RETURNS TABLE (user_id text, n bigint, usual_per_day double precision, reason text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -416,8 +490,8 @@ BEGIN
     USING since, until, factor, min_operations, lookback_days, min_days, "limit";
 END
 $$;
-COMMENT ON FUNCTION volume_spikes(timestamptz, timestamptz, double precision, integer, integer, integer, integer) IS
-'Users with far more operations than they usually have in a day';
+COMMENT ON FUNCTION audit_do_volume_spikes(timestamptz, timestamptz, double precision, integer, integer, integer, integer) IS
+'What volume_spikes() does';
 
 CREATE FUNCTION silence(
     quiet interval DEFAULT '1 hour',
@@ -481,6 +555,17 @@ CREATE FUNCTION most_active_entities(
     until timestamptz DEFAULT now(),
     tenant_id text DEFAULT NULL)
 RETURNS TABLE (entity_type text, entity_id text, operations bigint, users bigint)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION most_active_entities(integer, timestamptz, timestamptz, text) IS
+'The entities with most operations, and how many users there were';
+
+CREATE FUNCTION audit_do_most_active_entities(
+    "limit" integer,
+    since timestamptz,
+    until timestamptz,
+    tenant_id text)
+RETURNS TABLE (entity_type text, entity_id text, operations bigint, users bigint)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -505,8 +590,8 @@ BEGIN
     USING since, until, "limit";
 END
 $$;
-COMMENT ON FUNCTION most_active_entities(integer, timestamptz, timestamptz, text) IS
-'The entities with most operations, and how many users there were';
+COMMENT ON FUNCTION audit_do_most_active_entities(integer, timestamptz, timestamptz, text) IS
+'What most_active_entities() does';
 
 CREATE FUNCTION slow_operations(
     "limit" integer DEFAULT 20,
@@ -514,6 +599,20 @@ CREATE FUNCTION slow_operations(
     until timestamptz DEFAULT now(),
     min_count integer DEFAULT 20,
     tenant_id text DEFAULT NULL)
+RETURNS TABLE (operation text, n bigint, p50_ms double precision,
+               p95_ms double precision, p99_ms double precision,
+               max_ms double precision, slowest_id bigint)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION slow_operations(integer, timestamptz, timestamptz, integer, text) IS
+'Operations by how long they took, slowest 95th percentile first';
+
+CREATE FUNCTION audit_do_slow_operations(
+    "limit" integer,
+    since timestamptz,
+    until timestamptz,
+    min_count integer,
+    tenant_id text)
 RETURNS TABLE (operation text, n bigint, p50_ms double precision,
                p95_ms double precision, p99_ms double precision,
                max_ms double precision, slowest_id bigint)
@@ -538,5 +637,5 @@ BEGIN
     USING since, until, "limit", min_count;
 END
 $$;
-COMMENT ON FUNCTION slow_operations(integer, timestamptz, timestamptz, integer, text) IS
-'Operations by how long they took, slowest 95th percentile first';
+COMMENT ON FUNCTION audit_do_slow_operations(integer, timestamptz, timestamptz, integer, text) IS
+'What slow_operations() does';

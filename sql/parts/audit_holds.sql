@@ -203,6 +203,16 @@ RETURNS TABLE (hold_id bigint, reason text, tenant_id text, user_id text,
                entity_type text, entity_id text, since timestamptz,
                until timestamptz, placed_at timestamptz, placed_by text,
                released_at timestamptz, released_by text, release_reason text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION holds(boolean) IS
+'The legal holds that are in force, or also those that were released';
+
+CREATE FUNCTION audit_do_holds(released boolean)
+RETURNS TABLE (hold_id bigint, reason text, tenant_id text, user_id text,
+               entity_type text, entity_id text, since timestamptz,
+               until timestamptz, placed_at timestamptz, placed_by text,
+               released_at timestamptz, released_by text, release_reason text)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -215,5 +225,5 @@ BEGIN
     USING released;
 END
 $$;
-COMMENT ON FUNCTION holds(boolean) IS
-'The legal holds that are in force, or also those that were released';
+COMMENT ON FUNCTION audit_do_holds(boolean) IS
+'What holds() does';

@@ -494,6 +494,20 @@ CREATE FUNCTION audit_warn_unchanged(
     guard_triggers boolean,
     distribute_by name)
 RETURNS void
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C VOLATILE;
+COMMENT ON FUNCTION audit_warn_unchanged(regclass, name, interval, text, boolean, boolean, name) IS
+'Warns of arguments of create_audit_log() that a log that stands is not made by';
+
+CREATE FUNCTION audit_do_audit_warn_unchanged(
+    log regclass,
+    owner name,
+    retention interval,
+    indexes text,
+    tenant_isolation boolean,
+    guard_triggers boolean,
+    distribute_by name)
+RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -521,8 +535,8 @@ BEGIN
     END IF;
 END
 $$;
-COMMENT ON FUNCTION audit_warn_unchanged(regclass, name, interval, text, boolean, boolean, name) IS
-'Warns of arguments of create_audit_log() that a log that stands is not made by';
+COMMENT ON FUNCTION audit_do_audit_warn_unchanged(regclass, name, interval, text, boolean, boolean, name) IS
+'What audit_warn_unchanged() does';
 
 CREATE FUNCTION create_audit_log(
     schema name DEFAULT 'fraiseql_audit',
@@ -598,11 +612,11 @@ BEGIN
     END IF;
     IF @extschema@.audit_is_standing(schema) AND coalesce(here, schema) = schema THEN
         RAISE NOTICE 'audit log "%" already exists, skipping', log;
-        PERFORM @extschema@.audit_warn_unchanged(log, audit_do_create_audit_log.owner, retention, indexes,
-                                                 tenant_isolation, guard_triggers, distribute_by);
         INSERT INTO @extschema@.audit_registry (schema_name) VALUES (schema)
         ON CONFLICT DO NOTHING;
         PERFORM @extschema@.audit_attach(log);
+        PERFORM @extschema@.audit_warn_unchanged(log, audit_do_create_audit_log.owner, retention, indexes,
+                                                 tenant_isolation, guard_triggers, distribute_by);
         PERFORM @extschema@.audit_activate();
         RETURN log;
     END IF;

@@ -1,8 +1,9 @@
 --
 -- Audit log: reading
 --
--- All of it runs with the caller's rights, so that privileges and row security
--- of the log hold.  Rows come newest first, pages by the position of the last
+-- Who may see all rows reads with the rights of the log's owner (audit_door.c),
+-- and everybody else with his own, so that privileges and row security of the
+-- log hold.  Rows come newest first, pages by the position of the last
 -- row of the page before.
 --
 
@@ -27,6 +28,19 @@ COMMENT ON FUNCTION audit_partition_bounds(regclass) IS
 -- reached: what is new is found without planning for all partitions, and what
 -- is old without a query for each.
 CREATE FUNCTION audit_search(
+    condition text,
+    "limit" integer,
+    since timestamptz,
+    until timestamptz,
+    before audit_position)
+RETURNS SETOF audit_event
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE PARALLEL SAFE
+ROWS 100;
+COMMENT ON FUNCTION audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
+'Rows of the audit log that meet a condition, newest first; what the functions below have in common';
+
+CREATE FUNCTION audit_do_audit_search(
     condition text,
     "limit" integer,
     since timestamptz,
@@ -101,8 +115,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
-'Rows of the audit log that meet a condition, newest first; what the functions below have in common';
+COMMENT ON FUNCTION audit_do_audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
+'What audit_search() does';
 
 -- The conditions that every list takes.  Errors are failures, as they are to
 -- log_operation().

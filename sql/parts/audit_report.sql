@@ -3,7 +3,7 @@
 --
 -- States what the log has of a period, and what it does not; it never
 -- certifies.  Counts are those of audit_rollups.sql: exact, and the same as a
--- count of the rows.  All is read with the caller's rights and by one snapshot,
+-- count of the rows.  All is read by one snapshot,
 -- after the period was verified if that is asked for; making a report is itself
 -- an entry of the log.
 --
@@ -420,6 +420,17 @@ CREATE FUNCTION audit_report(
     profile text,
     verification jsonb DEFAULT NULL)
 RETURNS jsonb
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_report(date, date, text, jsonb) IS
+'What compliance_report() returns';
+
+CREATE FUNCTION audit_do_audit_report(
+    start_date date,
+    end_date date,
+    profile text,
+    verification jsonb)
+RETURNS jsonb
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -512,8 +523,8 @@ BEGIN
         || @extschema@.audit_results(tally->'operation', since, until);
 END
 $$;
-COMMENT ON FUNCTION audit_report(date, date, text, jsonb) IS
-'What compliance_report() returns';
+COMMENT ON FUNCTION audit_do_audit_report(date, date, text, jsonb) IS
+'What audit_report() does';
 
 -- The parts on operations and their results
 CREATE FUNCTION audit_results(counts jsonb, since timestamptz, until timestamptz)

@@ -224,6 +224,14 @@ COMMENT ON FUNCTION audit_standing_partitions(regclass) IS
 CREATE FUNCTION audit_removable_partitions()
 RETURNS TABLE (name name, range_from timestamptz, range_to timestamptz,
                n bigint, state text)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_removable_partitions() IS
+'Partitions of the audit log that are past the retention and under no legal hold, oldest first: attached, detaching or detached';
+
+CREATE FUNCTION audit_do_audit_removable_partitions()
+RETURNS TABLE (name name, range_from timestamptz, range_to timestamptz,
+               n bigint, state text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
@@ -256,8 +264,8 @@ BEGIN
     USING log, kept_from;
 END
 $$;
-COMMENT ON FUNCTION audit_removable_partitions() IS
-'Partitions of the audit log that are past the retention and under no legal hold, oldest first: attached, detaching or detached';
+COMMENT ON FUNCTION audit_do_audit_removable_partitions() IS
+'What audit_removable_partitions() does';
 
 -- Counts by result of the rows of a relation that meet a condition
 CREATE FUNCTION audit_results_of(relation text, n text, condition text)

@@ -259,6 +259,18 @@ CREATE FUNCTION audit_tally(
     until timestamptz)
 RETURNS TABLE (dimension text, bucket timestamptz, key text, result text,
                n bigint, live boolean)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION audit_tally(text[], text, timestamptz, timestamptz) IS
+'How many operations there were in a period, by dimension (operation, entity_type, tenant, total), bucket of a grain (day, quarter) and result';
+
+CREATE FUNCTION audit_do_audit_tally(
+    dimensions text[],
+    grain text,
+    since timestamptz,
+    until timestamptz)
+RETURNS TABLE (dimension text, bucket timestamptz, key text, result text,
+               n bigint, live boolean)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -315,8 +327,8 @@ BEGIN
     USING since, first, last, until, width;
 END
 $$;
-COMMENT ON FUNCTION audit_tally(text[], text, timestamptz, timestamptz) IS
-'How many operations there were in a period, by dimension (operation, entity_type, tenant, total), bucket of a grain (day, quarter) and result';
+COMMENT ON FUNCTION audit_do_audit_tally(text[], text, timestamptz, timestamptz) IS
+'What audit_tally() does';
 
 CREATE FUNCTION audit_counts(
     dimension text,
@@ -363,6 +375,16 @@ CREATE FUNCTION audit_actor_counts(
     since timestamptz,
     until timestamptz,
     "limit" integer DEFAULT 10)
+RETURNS TABLE (user_id text, n bigint, failed bigint, denied bigint)
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION audit_actor_counts(timestamptz, timestamptz, integer) IS
+'The users with most operations in a period, most first';
+
+CREATE FUNCTION audit_do_audit_actor_counts(
+    since timestamptz,
+    until timestamptz,
+    "limit" integer)
 RETURNS TABLE (user_id text, n bigint, failed bigint, denied bigint)
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -469,5 +491,5 @@ BEGIN
         ORDER BY a.n DESC, a.user_id COLLATE "C";
 END
 $$;
-COMMENT ON FUNCTION audit_actor_counts(timestamptz, timestamptz, integer) IS
-'The users with most operations in a period, most first';
+COMMENT ON FUNCTION audit_do_audit_actor_counts(timestamptz, timestamptz, integer) IS
+'What audit_actor_counts() does';

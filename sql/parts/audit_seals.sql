@@ -451,6 +451,13 @@ COMMENT ON FUNCTION audit_do_refresh_audit_rollups() IS
 
 CREATE FUNCTION audit_seal_count(log regclass)
 RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION audit_seal_count(regclass) IS
+'How many seals of the audit log have been made; null for who may not see all rows';
+
+CREATE FUNCTION audit_do_audit_seal_count(log regclass)
+RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -463,8 +470,8 @@ BEGIN
     RETURN seals;
 END
 $$;
-COMMENT ON FUNCTION audit_seal_count(regclass) IS
-'How many seals of the audit log have been made; null for who may not see all rows';
+COMMENT ON FUNCTION audit_do_audit_seal_count(regclass) IS
+'What audit_seal_count() does';
 
 -- SECURITY DEFINER because the setting is shown to superusers alone.
 CREATE FUNCTION audit_is_signing()
@@ -515,6 +522,13 @@ COMMENT ON FUNCTION audit_checkpoint_note() IS
 -- signed means nothing, if the one before it is.
 CREATE FUNCTION audit_checkpoint()
 RETURNS text
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_checkpoint() IS
+'The checkpoint of the audit log''s seals, to be kept elsewhere and given to verify_audit_log(); signed if the newest one that was published is';
+
+CREATE FUNCTION audit_do_audit_checkpoint()
+RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -542,12 +556,19 @@ BEGIN
     RETURN note;
 END
 $$;
-COMMENT ON FUNCTION audit_checkpoint() IS
-'The checkpoint of the audit log''s seals, to be kept elsewhere and given to verify_audit_log(); signed if the newest one that was published is';
+COMMENT ON FUNCTION audit_do_audit_checkpoint() IS
+'What audit_checkpoint() does';
 
 -- The tree of the first seals, of which those that are collapsed are known as
 -- a whole only.  Of all seals it is at hand.
 CREATE FUNCTION audit_checkpoint_number(size bigint)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE STRICT;
+COMMENT ON FUNCTION audit_checkpoint_number(bigint) IS
+'What the metric fraiseql_obs_audit_checkpoint_root is when there are so many seals of the audit log: the first 48 bits of the root of their tree; null if they are not known';
+
+CREATE FUNCTION audit_do_audit_checkpoint_number(size bigint)
 RETURNS bigint
 LANGUAGE plpgsql STABLE STRICT
 SET search_path = pg_catalog, pg_temp
@@ -575,8 +596,8 @@ BEGIN
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION audit_checkpoint_number(bigint) IS
-'What the metric fraiseql_obs_audit_checkpoint_root is when there are so many seals of the audit log: the first 48 bits of the root of their tree; null if they are not known';
+COMMENT ON FUNCTION audit_do_audit_checkpoint_number(bigint) IS
+'What audit_checkpoint_number() does';
 
 -- What the worker has signed takes the place of what was signed before.
 CREATE FUNCTION audit_publish_checkpoint(note text)

@@ -5,7 +5,8 @@
 -- its rows as rows of the log, and what reads the log reads the views, too.
 -- The views are data, as the log is, and use nothing of this extension.  They
 -- run with the rights of who reads, so a reader needs SELECT on the adopted
--- table as well, which is not ours to grant.
+-- table as well, which is not ours to grant; so does the log's owner, who is let
+-- read by who adopts.
 --
 
 -- The views over adopted tables
@@ -67,6 +68,21 @@ END
 $$;
 COMMENT ON FUNCTION audit_readable_sources(regclass) IS
 'The views over the tables that are read besides an audit log; raises an error if the caller may not read such a table';
+
+-- A view may have row security below.
+CREATE FUNCTION audit_sees_all(log regclass)
+RETURNS boolean
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT has_table_privilege(log, 'SELECT') AND NOT row_security_active(log)
+           AND NOT EXISTS (
+               SELECT FROM @extschema@.audit_sources(log) s, @extschema@.audit_source_table(s) t, pg_class c
+               WHERE c.oid = t AND (c.relkind NOT IN ('r', 'p') OR row_security_active(t)
+                                    OR NOT has_table_privilege(t, 'SELECT')))
+$$;
+COMMENT ON FUNCTION audit_sees_all(regclass) IS
+'Whether the caller may see all rows of the audit log and of what is read besides it';
 
 -- What a result is called elsewhere
 CREATE FUNCTION audit_result_expression(expression text)
@@ -318,6 +334,28 @@ LANGUAGE C VOLATILE;
 COMMENT ON FUNCTION adopt_audit_source(regclass, jsonb) IS
 'Has the functions that read the audit log read another table, too; returns the view that shows it as entries';
 
+-- If the caller may not grant that, an error tells readers of it.
+CREATE FUNCTION audit_grant_source(relation regclass, owner oid)
+RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    class record;
+BEGIN
+    SELECT relowner, relnamespace, nspowner INTO class
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE c.oid = relation;
+    IF NOT has_schema_privilege(owner, class.relnamespace, 'USAGE') AND pg_has_role(class.nspowner, 'USAGE') THEN
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', class.relnamespace::regnamespace, pg_get_userbyid(owner));
+    END IF;
+    IF NOT has_any_column_privilege(owner, relation, 'SELECT') AND pg_has_role(class.relowner, 'USAGE') THEN
+        EXECUTE format('GRANT SELECT ON %s TO %I', relation, pg_get_userbyid(owner));
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION audit_grant_source(regclass, oid) IS
+'Lets the owner of the audit log read an adopted table, if the caller may grant that';
+
 CREATE FUNCTION audit_do_adopt_audit_source(relation regclass, mapping jsonb)
 RETURNS regclass
 LANGUAGE plpgsql VOLATILE
@@ -397,6 +435,8 @@ BEGIN
                 USING HINT = 'Of these the column for "created_at" is null.';
         END IF;
     END IF;
+    -- it is read with the rights of the log's owner (audit_door.c)
+    PERFORM @extschema@.audit_grant_source(relation, (SELECT relowner FROM pg_class WHERE oid = log));
     -- who reads the log reads it
     FOR reader IN
         SELECT pg_get_userbyid(grantee) FROM pg_class, aclexplode(relacl)

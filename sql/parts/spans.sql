@@ -198,22 +198,37 @@ $$;
 COMMENT ON FUNCTION timeline_audit(text, text[], timestamptz) IS
 'Entries of the audit log of a request or of traces';
 
--- A table that lacks one of them is not the error tracker's, whatever its name.
-CREATE FUNCTION timeline_missing_columns(error_table regclass, has_occurrences boolean)
-RETURNS text
+-- A table that lacks one of them, or has it as something else, is not the error
+-- tracker's, whatever its name.  Texts may be of any type for strings.
+CREATE FUNCTION timeline_wrong_columns(
+    error_table regclass,
+    has_occurrences boolean,
+    OUT missing text,
+    OUT mistyped text)
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT string_agg(format('"%s"', n.name), ', ' ORDER BY n.place)
-    FROM unnest(CASE WHEN has_occurrences
-                THEN '{error_id,occurred_at,trace_id,span_id,request_context,user_context}'
-                ELSE '{error_id,error_type,error_message,severity,status,last_seen,trace_id,span_id,request_context,user_context}'
-                END::text[]) WITH ORDINALITY AS n (name, place)
-    WHERE NOT EXISTS (SELECT FROM pg_attribute a
-                      WHERE a.attrelid = error_table AND a.attname = n.name AND NOT a.attisdropped)
+    SELECT string_agg(format('"%s"', w.name), ', ' ORDER BY w.place) FILTER (WHERE t.oid IS NULL),
+           string_agg(format('"%s" is of type %s and not %s', w.name, format_type(a.atttypid, NULL), w.type),
+                      ', ' ORDER BY w.place) FILTER (WHERE w.type NOT IN ('any', format_type(t.oid, NULL))
+                                                       AND NOT (w.type = 'text' AND t.typcategory = 'S'))
+    FROM (VALUES (1, 'error_id', 'any', NULL), (2, 'error_type', 'text', false),
+                 (3, 'error_message', 'text', false), (4, 'severity', 'text', false),
+                 (5, 'status', 'text', false), (6, 'last_seen', 'timestamp with time zone', false),
+                 (7, 'occurred_at', 'timestamp with time zone', true), (8, 'trace_id', 'text', NULL),
+                 (9, 'span_id', 'text', NULL), (10, 'request_context', 'jsonb', NULL),
+                 (11, 'user_context', 'jsonb', NULL)) AS w (place, name, type, of_occurrences)
+    LEFT JOIN pg_attribute a ON a.attrelid = error_table AND a.attname = w.name AND NOT a.attisdropped
+    LEFT JOIN LATERAL (
+        WITH RECURSIVE types AS (
+            SELECT a.atttypid AS oid
+            UNION ALL
+            SELECT d.typbasetype FROM types JOIN pg_type d USING (oid) WHERE d.typtype = 'd')
+        SELECT oid, typcategory FROM types JOIN pg_type USING (oid) WHERE typtype <> 'd') AS t ON true
+    WHERE coalesce(w.of_occurrences, has_occurrences) = has_occurrences
 $$;
-COMMENT ON FUNCTION timeline_missing_columns(regclass, boolean) IS
-'Columns that request_timeline() reads and a log of errors, or a table of their occurrences, lacks; NULL if it has them all';
+COMMENT ON FUNCTION timeline_wrong_columns(regclass, boolean) IS
+'Columns that request_timeline() reads and a log of errors, or a table of their occurrences, lacks or has of another type; NULL if there are none';
 
 -- Tables of FraiseQL's error tracker.  To read a table is to run what its owner
 -- has attached to it, so those that were not named must belong to somebody who
@@ -231,7 +246,7 @@ AS $$
            OR r.oid = (SELECT datdba FROM pg_database WHERE datname = current_database()))
       AND has_schema_privilege(c.relnamespace, 'USAGE')
       AND has_table_privilege(c.oid, 'SELECT') AND NOT row_security_active(c.oid)
-      AND @extschema@.timeline_missing_columns(c.oid, false) IS NULL
+      AND (@extschema@.timeline_wrong_columns(c.oid, false)) IS NULL
 $$;
 COMMENT ON FUNCTION timeline_error_logs() IS
 'The tables of FraiseQL''s error tracker that request_timeline() reads without being told';
@@ -256,10 +271,12 @@ BEGIN
         FROM pg_class c JOIN pg_class o USING (relnamespace, relowner)
         WHERE c.oid = log AND o.relname = 'tb_error_occurrence' AND o.relkind IN ('r', 'p')
           AND has_table_privilege(o.oid, 'SELECT')
-          AND @extschema@.timeline_missing_columns(o.oid, true) IS NULL;
+          AND (@extschema@.timeline_wrong_columns(o.oid, true)) IS NULL
+          AND (SELECT count(DISTINCT atttypid) FROM pg_attribute
+               WHERE attrelid IN (log, o.oid) AND attname = 'error_id') = 1;
         occurred := CASE WHEN occurrences IS NULL THEN '' ELSE format(
-            'SELECT o.occurred_at, e.error_type, e.error_message, e.severity, e.status, e.error_id,
-                    o.trace_id, o.span_id, o.request_context, o.user_context
+            'SELECT o.occurred_at, e.error_type::text, e.error_message, e.severity, e.status, e.error_id,
+                    o.trace_id::text, o.span_id::text, o.request_context, o.user_context
              FROM %s o LEFT JOIN %s e USING (error_id)
              WHERE o.occurred_at >= $3
                AND (o.trace_id = ANY ($2) OR o.request_context ->> ''request_id'' = $1)
@@ -271,8 +288,8 @@ BEGIN
                        'error_id', f.error_id, 'message', f.error_message,
                        'severity', f.severity, 'status', f.status))
             FROM (%s
-                SELECT e.last_seen, e.error_type, e.error_message, e.severity, e.status, e.error_id,
-                       e.trace_id, e.span_id, e.request_context, e.user_context
+                SELECT e.last_seen, e.error_type::text, e.error_message, e.severity, e.status, e.error_id,
+                       e.trace_id::text, e.span_id::text, e.request_context, e.user_context
                 FROM %s e
                 WHERE e.last_seen >= $3
                   AND (e.trace_id = ANY ($2) OR e.request_context ->> 'request_id' = $1)
@@ -303,17 +320,24 @@ ROWS 100
 AS $$
 DECLARE
     traces text[];
-    missing CONSTANT text := @extschema@.timeline_missing_columns(error_log, false);
+    wrong record;
 BEGIN
     IF id IS NULL OR since IS NULL THEN
         RAISE null_value_not_allowed USING
             MESSAGE = 'id and since must not be null',
             HINT = 'Give the identifier of a trace or of a request, as request_timeline(''7f3c'').';
     END IF;
-    IF missing IS NOT NULL THEN
+    SELECT * INTO wrong FROM @extschema@.timeline_wrong_columns(error_log, false);
+    IF wrong.missing IS NOT NULL THEN
         RAISE undefined_column USING
             MESSAGE = format('relation "%s" lacks columns of a log of errors', error_log),
-            DETAIL = format('Missing: %s.', missing),
+            DETAIL = format('Missing: %s.', wrong.missing),
+            HINT = 'Give a view that has the columns of FraiseQL''s tb_error_log.';
+    END IF;
+    IF wrong.mistyped IS NOT NULL THEN
+        RAISE datatype_mismatch USING
+            MESSAGE = format('relation "%s" has columns of other types than those of a log of errors', error_log),
+            DETAIL = format('Column %s.', wrong.mistyped),
             HINT = 'Give a view that has the columns of FraiseQL''s tb_error_log.';
     END IF;
     SELECT array_agg(DISTINCT f.trace_id) INTO traces
@@ -347,7 +371,7 @@ GRANT EXECUTE ON FUNCTION
     trace_tree(text),
     timeline_statements(text, text[]),
     timeline_audit(text, text[], timestamptz),
-    timeline_missing_columns(regclass, boolean),
+    timeline_wrong_columns(regclass, boolean),
     timeline_error_logs(),
     timeline_errors(text, text[], timestamptz, regclass),
     request_timeline(text, timestamptz, regclass)

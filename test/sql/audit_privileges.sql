@@ -11,6 +11,8 @@ SELECT fraiseql_obs.grant_audit_writer('regress_audit_writer');
 SELECT fraiseql_obs.grant_audit_reader('regress_audit_reader');
 SELECT fraiseql_obs.grant_audit_reader(NULL);
 SELECT fraiseql_obs.grant_audit_writer(NULL);
+SELECT fraiseql_obs.grant_audit_reader('public');
+SELECT fraiseql_obs.grant_audit_writer('public');
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', user_id => 'ann', tenant_id => 'acme') > 0 AS logged;
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', 'denied', user_id => 'bob', tenant_id => 'umbrella') > 0 AS logged;
 SELECT fraiseql_obs.log_operation('priv', 'Thing', '1', user_id => 'nobody') > 0 AS logged;

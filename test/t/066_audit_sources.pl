@@ -49,7 +49,7 @@ my $dump = PostgreSQL::Test::Utils::tempdir . '/dump';
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, 'app' ], 'dumped');
 $node->command_ok([ 'pg_restore', '--exit-on-error', '-d', 'restored', $dump ], 'restored');
-$node->safe_psql('restored', q(SELECT fraiseql_obs.grant_audit_reader('reader')));
+$node->safe_psql('restored', q(SELECT fraiseql_obs.create_audit_log(), fraiseql_obs.grant_audit_reader('reader')));
 sees('restored', 'restored');
 
 # the owner of the log may end it

@@ -114,6 +114,26 @@ $node->safe_psql('postgres', q(
 		NULL::jsonb AS user_context;
 	CREATE TABLE odd.tb_error_occurrence (error_id integer)));
 is(timeline(q('request 1', error_log => 'odd.log')), "$expected, error OddOrder", 'a view that has what it lacks');
+$node->safe_psql('postgres', q(
+	CREATE DOMAIN odd.short AS varchar(10);
+	CREATE VIEW odd.strings AS SELECT error_id, error_type::odd.short AS error_type, error_message::varchar AS error_message,
+		severity::odd.short AS severity, status::name AS status, last_seen, trace_id::odd.short AS trace_id,
+		span_id::char(16) AS span_id, request_context, user_context FROM odd.log;
+	CREATE VIEW odd.types AS SELECT error_id, 1 AS error_type, error_message, severity, status,
+		last_seen::timestamp AS last_seen, trace_id, span_id, request_context::json AS request_context, user_context FROM odd.log));
+is(timeline(q('request 1', error_log => 'odd.strings')), "$expected, error OddOrder", 'and one with strings of other types');
+(undef, undef, $error) = $node->psql('postgres', q(SELECT fraiseql_obs.request_timeline('request 1', error_log => 'odd.types')));
+like($error, qr/ERROR: .* "odd\.types" has columns of other types than those of a log of errors\nDETAIL:  Column "error_type" is of type integer and not text, "last_seen" is of type timestamp without time zone and not timestamp with time zone, "request_context" is of type json and not jsonb\.\nHINT: /,
+	'what is of another type');
+# beside the log, its owner's
+$node->safe_psql('postgres', q(
+	CREATE TABLE odd.tb_error (LIKE odd.log);
+	INSERT INTO odd.tb_error SELECT * FROM odd.log;
+	DROP TABLE odd.tb_error_occurrence;
+	CREATE TABLE odd.tb_error_occurrence (error_id uuid, occurred_at timestamptz, trace_id text, span_id text, request_context jsonb, user_context jsonb)));
+is(timeline(q('request 1', error_log => 'odd.tb_error')), "$expected, error OddOrder", 'occurrences of other errors are none of its');
+$node->safe_psql('postgres', 'ALTER TABLE odd.tb_error_occurrence DROP error_id, ADD error_id integer, ALTER occurred_at TYPE timestamp');
+is(timeline(q('request 1', error_log => 'odd.tb_error')), "$expected, error OddOrder", 'nor what has times of another type');
 
 # What spans have lost, the log of slow statements still has.
 $node->safe_psql('postgres', "$setting SET fraiseql_obs.request_id = 'other'; SET fraiseql_obs.traceparent = '00-$other-00000000000000aa-01'; SELECT 1;" x 70);
