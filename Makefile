@@ -231,6 +231,13 @@ include $(PGXS)
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
 
+# PGXS would look for modules and scripts in the folders of their sources.
+uninstall: uninstall-files
+uninstall-files:
+	rm -f $(addprefix '$(DESTDIR)$(pkglibdir)'/, $(addsuffix $(DLSUFFIX), $(notdir $(MODULES))))
+	rm -f $(addprefix '$(DESTDIR)$(bindir)'/, $(notdir $(SCRIPTS)))
+.PHONY: uninstall-files
+
 # PGXS makes such a module of one object alone.
 src/fraiseql_obs_sign.so: $(MODULE_OBJS)
 src/http/fraiseql_obs_http.so: $(HTTP_OBJS) $(MODULE_OBJS)
