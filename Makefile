@@ -166,6 +166,8 @@ DATA_built = sql/fraiseql_obs--1.0.sql
 
 # The command line tool, and what verifies a dump
 SCRIPTS = bin/fraiseql-obs bin/fraiseql-obs-verify
+MAN_PAGES = man/fraiseql-obs.1 man/fraiseql-obs-verify.1
+COMPLETION = completion/fraiseql-obs.bash
 
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
@@ -227,6 +229,19 @@ ISOLATION_OPTS = $(TEST_OPTS) --temp-instance=tmp_check_iso
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# PGXS installs neither manual pages nor completion.
+man1dir = $(mandir)/man1
+completiondir = $(datadir)/bash-completion/completions
+install: install-manual
+install-manual:
+	$(MKDIR_P) '$(DESTDIR)$(man1dir)' '$(DESTDIR)$(completiondir)'
+	$(INSTALL_DATA) $(MAN_PAGES) '$(DESTDIR)$(man1dir)/'
+	$(INSTALL_DATA) $(COMPLETION) '$(DESTDIR)$(completiondir)/fraiseql-obs'
+uninstall: uninstall-manual
+uninstall-manual:
+	rm -f $(addprefix '$(DESTDIR)$(man1dir)'/, $(notdir $(MAN_PAGES))) '$(DESTDIR)$(completiondir)/fraiseql-obs'
+.PHONY: install-manual uninstall-manual
 
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
