@@ -172,6 +172,8 @@ DATA_built = sql/fraiseql_obs--1.0.sql
 
 # The command line tool, and what verifies a dump
 SCRIPTS = bin/fraiseql-obs bin/fraiseql-obs-verify
+MAN_PAGES = man/fraiseql-obs.1 man/fraiseql-obs-verify.1
+COMPLETION = completion/fraiseql-obs.bash
 
 # Behaviour: test/sql.  Two sessions: test/specs.  Their golden output is in
 # expected/.  Servers that restart, crash or stand by, and pgTAP: test/t.
@@ -234,6 +236,19 @@ PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+# PGXS installs neither manual pages nor completion.
+man1dir = $(mandir)/man1
+completiondir = $(datadir)/bash-completion/completions
+install: install-manual
+install-manual:
+	$(MKDIR_P) '$(DESTDIR)$(man1dir)' '$(DESTDIR)$(completiondir)'
+	$(INSTALL_DATA) $(MAN_PAGES) '$(DESTDIR)$(man1dir)/'
+	$(INSTALL_DATA) $(COMPLETION) '$(DESTDIR)$(completiondir)/fraiseql-obs'
+uninstall: uninstall-manual
+uninstall-manual:
+	rm -f $(addprefix '$(DESTDIR)$(man1dir)'/, $(notdir $(MAN_PAGES))) '$(DESTDIR)$(completiondir)/fraiseql-obs'
+.PHONY: install-manual uninstall-manual
+
 sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 	cat $^ > $@
 
@@ -241,6 +256,13 @@ sql/fraiseql_obs--1.0.sql: $(SQL_PARTS:%=sql/parts/%.sql)
 src/http/status_page.inc: src/http/status_page.html
 	od -A n -v -t x1 $< | sed 's/[0-9a-f][0-9a-f]/0x&,/g' >$@
 src/http/status_page.o src/http/status_page.bc: src/http/status_page.inc
+
+# PGXS would look for modules and scripts in the folders of their sources.
+uninstall: uninstall-files
+uninstall-files:
+	rm -f $(addprefix '$(DESTDIR)$(pkglibdir)'/, $(addsuffix $(DLSUFFIX), $(notdir $(MODULES))))
+	rm -f $(addprefix '$(DESTDIR)$(bindir)'/, $(notdir $(SCRIPTS)))
+.PHONY: uninstall-files
 
 # PGXS makes such a module of one object alone.
 src/fraiseql_obs_sign.so: $(MODULE_OBJS)

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use parent 'Exporter';
-our @EXPORT = qw(need_module process_titled restart_without_modules);
+our @EXPORT = qw(has_module need_module process_titled restart_without_modules);
 
 # Where the server looks for libraries
 sub library_path
@@ -22,13 +22,19 @@ sub library_path
 	return $node->safe_psql('postgres', 'SHOW dynamic_library_path') =~ s/\$libdir/$libdir/gr;
 }
 
-# The test needs the module, which is built where the library is.
+# Is the module there?  It is built where its library is.
+sub has_module
+{
+	my ($node, $module) = @_;
+	return grep { -e "$_/$module.so" } split /:/, library_path($node);
+}
+
+# The test needs the module.
 sub need_module
 {
 	my ($node, $module, $library) = @_;
 
-	plan skip_all => "built without $library"
-	  if !grep { -e "$_/$module.so" } split /:/, library_path($node);
+	plan skip_all => "built without $library" if !has_module($node, $module);
 	return;
 }
 
