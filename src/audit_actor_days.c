@@ -5,18 +5,19 @@
  *
  * A batch that is sealed mostly has a row or two of each of its users, so that
  * adding these to the rollup is most of the work.  It is done without a
- * statement, as a logical replication worker applies changes (execReplication.c):
- * a look into the unique index, and then an update, which is HOT, or an insert.
- * Constraints are checked, row triggers fired and indexes written as by
- * statements of the table's owner, whom the caller must have become.  Columns
- * that are not ours stay as they are, and are null in rows that are new.
+ * statement, as a logical replication worker applies changes (see
+ * execReplication.c): a look into the unique index, and then an update, which
+ * is HOT, or an insert.  Constraints are checked, row triggers fired and
+ * indexes written as by statements of the table's owner, whom the caller must
+ * have become.  Columns that are not ours stay as they are, and are null in
+ * rows that are new.
  *
  * Where the row of a user's day was is remembered, because looking that up in
  * the index takes longer than all else.  That is a hint: what is there now is
- * asked whose it is, and the index is if it is another's or gone.  So nobody has
- * to have a hint forgotten, whatever becomes of the table.  Rows are visited in
- * the order of their places; those without a hint come last, in about the order
- * of the index.  Hints take 3 MB of each process that seals.
+ * asked whose it is, and the index is if it is another's or gone.  So nobody
+ * has to have a hint forgotten, whatever becomes of the table.  Rows are
+ * visited in the order of their places; those without a hint come last, in
+ * about the order of the index.  Hints take 3 MB of each process that seals.
  *
  * Whoever changes the table has locked the state of the rollups before, and so
  * does who calls this: what is found is there still when it is updated.  If
@@ -341,7 +342,8 @@ find_by_index(ActorDays *days, const ActorDay *more, Datum user)
 	keys[0].sk_argument = user;
 	keys[1].sk_argument = DateADTGetDatum(more->day);
 	index_rescan(days->scan, keys, lengthof(index_columns), NULL, 0);
-	while ((next = index_getnext_tid(days->scan, ForwardScanDirection)) != NULL)
+	while ((next = index_getnext_tid(days->scan,
+									 ForwardScanDirection)) != NULL)
 	{
 		/* that of the version which is seen may be another one */
 		ItemPointerData place = *next;
@@ -374,7 +376,7 @@ set_counts(ActorDays *days, DateADT day, int64 n, int64 failed, int64 denied)
 
 /*
  * Locks the row that was found for a trigger that is fired before it changes,
- * which otherwise would look for the newest version with a plan we do not have.
+ * which otherwise would look for the newest version by a plan that is not.
  */
 static void
 lock_row(ActorDays *days)

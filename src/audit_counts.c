@@ -306,8 +306,8 @@ prefetch(const counts_hash * hash, uint32 key_hash)
 }
 
 /*
- * Looks where the count of a row's actor is.  That takes the memory a while, so
- * the caller had better do something else before it adds the row.
+ * Looks where the count of a row's actor is.  That takes the memory a while,
+ * so the caller had better do something else before it adds the row.
  */
 void
 fobs_counts_prepare(AuditCounts *counts, const AuditRow *row)

@@ -195,8 +195,8 @@ read_rows(Batch *batch, Relation partition)
 {
 	AuditQuery	query = {.new_snapshot = true,.row = add_row,.arg = batch};
 	char	   *schema = get_namespace_name(RelationGetNamespace(partition));
-	const char *name = quote_qualified_identifier(schema,
-												  RelationGetRelationName(partition));
+	char	   *relname = RelationGetRelationName(partition);
+	const char *name = quote_qualified_identifier(schema, relname);
 
 	if (batch->since == NULL || batch->baseline)
 		query.text = psprintf("SELECT * FROM ONLY %s", name);

@@ -100,8 +100,9 @@ append_string(StringInfo buffer, const char *string, uint32 length)
 static void
 append_numeric(StringInfo buffer, const void *number)
 {
-	char	   *text = DatumGetCString(DirectFunctionCall1(numeric_out,
-														   PointerGetDatum(number)));
+	Datum		result = DirectFunctionCall1(numeric_out,
+											 PointerGetDatum(number));
+	char	   *text = DatumGetCString(result);
 
 	fobs_append(buffer, text, strlen(text));
 	pfree(text);
@@ -127,7 +128,7 @@ append_element(StringInfo buffer, JEntry entry, const char *data,
 						 (const JsonbContainer *) (data + INTALIGN(offset)));
 }
 
-/* What an array has, or a scalar, which is stored as the only element of one */
+/* What an array has, or a scalar, stored as the only element of one */
 static void
 append_elements(StringInfo buffer, const JsonbContainer *from)
 {

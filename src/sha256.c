@@ -8,9 +8,9 @@
  * much as its blocks do.  The server's own functions look up the algorithm for
  * each, which takes longer than to hash a row; here that is done once.  Within
  * EVP, OpenSSL 3.0 frees and allocates the state for each, which takes half as
- * long again as the blocks of a row.  Its default provider only calls functions
- * of old that do not, so they are called here; but where another provider was
- * configured, such as that of FIPS, it is the one to hash.
+ * long again as the blocks of a row.  Its default provider only calls
+ * functions of old that do not, so they are called here; but where another
+ * provider was configured, such as that of FIPS, it is the one to hash.
  *
  * All of it is this process's, and one hash is made at a time.
  *
