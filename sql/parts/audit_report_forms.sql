@@ -623,8 +623,8 @@ AS $$
                FROM @extschema@.audit_chart_series() WHERE n = ANY (series)) AS legend),
         (SELECT string_agg(format('<line class="grid" x1="60" x2="712" y1="%s" y2="%1$s"/><text class="axis" text-anchor="end" x="54" y="%s">%s</text>',
              round(base - one * at, 1), round(base - one * at + 4, 1),
-             CASE WHEN at < 1000000 THEN @extschema@.audit_number(at) WHEN at < 1000000000 THEN trim_scale(at / 1000000) || ' M'
-             ELSE @extschema@.audit_number(at / 1000000000) || ' G' END), '' ORDER BY at)
+             CASE WHEN at < 1e6 THEN @extschema@.audit_number(at) WHEN at < 1e9 THEN trim_scale(at / 1e6) || ' M'
+             WHEN at < 1e12 THEN trim_scale(at / 1e9) || ' G' ELSE @extschema@.audit_number(at / 1e12) || ' T' END), '' ORDER BY at)
          FROM axis),
         (SELECT string_agg(@extschema@.audit_chart_rect(name,
              round(61 + step * (place - 1), 2), round(base - one * upto, 2),
