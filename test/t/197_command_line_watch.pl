@@ -15,6 +15,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+# Where the tests run in the background nobody heeds it, and no shell would.
+$SIG{INT} = 'DEFAULT';
+
 my $tool = "$FindBin::RealBin/../../bin/fraiseql-obs";
 my $node = start_node('command_line_watch');
 $node->command_ok([ 'pgbench', '-i', '-q', 'app' ], 'tables for load');
