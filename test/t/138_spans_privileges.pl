@@ -51,7 +51,7 @@ $node->safe_psql('postgres', q(
 	GRANT EXECUTE ON FUNCTION fraiseql_obs.spans, fraiseql_obs.spans_otlp, fraiseql_obs.trace_tree,
 		fraiseql_obs.slow_queries, fraiseql_obs.request_timeline, fraiseql_obs.timeline_statements,
 		fraiseql_obs.timeline_audit, fraiseql_obs.timeline_errors, fraiseql_obs.timeline_error_logs,
-		fraiseql_obs.timeline_missing_columns TO alice));
+		fraiseql_obs.timeline_wrong_columns TO alice));
 is(sees('alice', $whose), $alice, 'with a grant, one\'s own');
 is(sees('alice', "SELECT count(*) FROM fraiseql_obs.trace_tree('$trace') WHERE query IS NOT NULL"), '1', 'in the tree');
 unlike(sees('alice', "SELECT fraiseql_obs.spans_otlp('$trace')"), qr/bob/, 'in OTLP');
