@@ -32,6 +32,7 @@ _fraiseql_obs()
 
 	# an option's value: its name, and what the help says it may be
 	case $before in
+	-*[!a-z-]*) ;;
 	-*) line=$(echo "$help" | sed -n "s/^  \(-., \)\{0,1\}$before\(, --[a-z]*\)\{0,1\} \([A-Z][A-Z]*\)  *\(.*\)/\3 \4/p") ;;
 	esac
 	case $line in

@@ -128,7 +128,7 @@ SKIP:
 	$node->safe_psql('postgres', "ALTER SYSTEM SET fraiseql_obs.http_tls_cert_file = '$tls.crt'");
 	$node->reload;
 	like(wait_for($node, qr/which is not there/), qr/^3
-error http: fraiseql_obs\.http_tls_cert_file is set and fraiseql_obs\.http_tls_key_file is not, so that the endpoint does not listen
+error http: fraiseql_obs\.http_tls_cert_file is set and fraiseql_obs\.http_tls_key_file is not, so that the endpoint goes on as it was before
 error http: fraiseql_obs\.http_tls_cert_file names "\Q$tls\E\.crt", which is not there, or empty\z/, 'half of TLS');
 	$node->safe_psql('postgres', "ALTER SYSTEM SET fraiseql_obs.http_tls_key_file = '$tls.key'");
 	$node->reload;

@@ -58,7 +58,7 @@ is_deeply([ completed('fraiseql-obs', 'readiness', '--role', '') ], [qw(primary 
 is_deeply([ completed('fraiseql-obs', 'verify', '--anchor', "$source/META") ], ["$source/META.json"], 'files');
 is_deeply([ completed('fraiseql-obs', 'metrics', '-o', "$source/META") ], ["$source/META.json"], 'of any command');
 is_deeply([ completed('fraiseql-obs', @$_) ], [], "nothing for '@$_'")
-  foreach [ 'recent-operations', '--limit', '' ], [ 'by-user', '' ], [ '-d', '' ];
+  foreach [ 'recent-operations', '--limit', '' ], [ 'by-user', '' ], [ '-d', '' ], [ 'trace', '-a/b', '' ];
 
 # the man page
 sub page
