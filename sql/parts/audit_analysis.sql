@@ -117,7 +117,7 @@ BEGIN
         $query$,
         CASE WHEN by_operation THEN 'operation' ELSE 'NULL::text' END,
         @extschema@.audit_relation(@extschema@.audit_log()),
-        @extschema@.audit_condition(NULL, tenant_id, NULL),
+        @extschema@.audit_condition(jsonb_build_object('tenant_id', tenant_id)),
         CASE WHEN by_operation THEN 'GROUP BY operation ORDER BY count(*) DESC, operation' ELSE '' END)
     USING since, until;
 END
@@ -227,7 +227,7 @@ BEGIN
         GROUP BY w.who, w.first_at, w.created_at, w.n
         ORDER BY w.n DESC, w.who
         $query$, @extschema@.audit_relation(@extschema@.audit_log()),
-        @extschema@.audit_condition(NULL, tenant_id, NULL))
+        @extschema@.audit_condition(jsonb_build_object('tenant_id', tenant_id)))
     USING since, until, within, threshold;
 END
 $$;
@@ -633,7 +633,7 @@ BEGIN
         GROUP BY operation HAVING count(*) >= $4
         ORDER BY 4 DESC, operation LIMIT $3
         $query$, @extschema@.audit_relation(@extschema@.audit_log()),
-        @extschema@.audit_condition(NULL, tenant_id, NULL))
+        @extschema@.audit_condition(jsonb_build_object('tenant_id', tenant_id)))
     USING since, until, "limit", min_count;
 END
 $$;

@@ -24,11 +24,45 @@ $$;
 COMMENT ON FUNCTION audit_partition_bounds(regclass) IS
 'Where the partitions of an audit log begin, newest first';
 
+-- What is wanted is told by the values of columns and is never SQL, as it is
+-- searched for with the rights of the log's owner.  NULL asks for nothing, a
+-- list of results for one of them, and "failed" for all but those that are well.
+-- Errors are failures, as they are to log_operation().
+CREATE FUNCTION audit_condition(wanted jsonb)
+RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF jsonb_typeof(wanted->'result') = 'string'
+       AND wanted->>'result' NOT IN ('success', 'failure', 'error', 'denied', 'timeout', 'noop')
+    THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('invalid result "%s" of an audit log entry', wanted->>'result'),
+            HINT = 'Valid results are "success", "failure", "denied", "timeout" and "noop".';
+    END IF;
+    IF wanted->>'result' IN ('failure', 'error') THEN
+        wanted := jsonb_set(wanted, '{result}', '["failure", "error"]');
+    END IF;
+    -- the index of what did not succeed answers
+    RETURN coalesce((
+        SELECT string_agg(CASE
+            WHEN key = 'failed' THEN 'result <> ''success'' AND result <> ''noop'''
+            WHEN jsonb_typeof(value) = 'array' THEN format(
+                '%1$I <> ''success'' AND %1$I IN (%2$s)', key,
+                (SELECT string_agg(quote_literal(v), ', ') FROM jsonb_array_elements_text(value) AS v))
+            ELSE format('%I = %L', key, value #>> '{}') END, ' AND ')
+        FROM jsonb_each(wanted) WHERE jsonb_typeof(value) <> 'null'), 'true');
+END
+$$;
+COMMENT ON FUNCTION audit_condition(jsonb) IS
+'The condition of rows of the audit log that are as is wanted';
+
 -- Goes back through 1 partition, then 4, 16 and so on until the limit is
 -- reached: what is new is found without planning for all partitions, and what
 -- is old without a query for each.
 CREATE FUNCTION audit_search(
-    condition text,
+    wanted jsonb,
     "limit" integer,
     since timestamptz,
     until timestamptz,
@@ -37,11 +71,11 @@ RETURNS SETOF audit_event
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
 LANGUAGE C STABLE PARALLEL SAFE
 ROWS 100;
-COMMENT ON FUNCTION audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
-'Rows of the audit log that meet a condition, newest first; what the functions below have in common';
+COMMENT ON FUNCTION audit_search(jsonb, integer, timestamptz, timestamptz, audit_position) IS
+'Rows of the audit log that are as is wanted, newest first; what the functions below have in common';
 
 CREATE FUNCTION audit_do_audit_search(
-    condition text,
+    wanted jsonb,
     "limit" integer,
     since timestamptz,
     until timestamptz,
@@ -61,7 +95,7 @@ DECLARE
         '(SELECT * FROM %%s
           WHERE created_at >= $1 AND created_at < $2 AND created_at <= $3
             AND (created_at, id) < ($3, $4) AND (%s)
-          ORDER BY created_at DESC, id DESC LIMIT $5)', replace(condition, '%', '%%'));
+          ORDER BY created_at DESC, id DESC LIMIT $5)', replace(@extschema@.audit_condition(wanted), '%', '%%'));
     sources text;
     upper_bound timestamptz := coalesce(until, 'infinity');
     lower_bound timestamptz;
@@ -115,30 +149,8 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION audit_do_audit_search(text, integer, timestamptz, timestamptz, audit_position) IS
+COMMENT ON FUNCTION audit_do_audit_search(jsonb, integer, timestamptz, timestamptz, audit_position) IS
 'What audit_search() does';
-
--- The conditions that every list takes.  Errors are failures, as they are to
--- log_operation().
-CREATE FUNCTION audit_condition(condition text, tenant_id text, result text)
-RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-BEGIN
-    IF result NOT IN ('success', 'failure', 'error', 'denied', 'timeout', 'noop') THEN
-        RAISE invalid_parameter_value USING
-            MESSAGE = format('invalid result "%s" of an audit log entry', result),
-            HINT = 'Valid results are "success", "failure", "denied", "timeout" and "noop".';
-    END IF;
-    RETURN concat_ws(' AND ', condition,
-        'tenant_id = ' || quote_literal(tenant_id),
-        CASE WHEN result IN ('failure', 'error') THEN 'result <> ''success'' AND result IN (''failure'', ''error'')'
-        ELSE 'result = ' || quote_literal(result) END, 'true');
-END
-$$;
-COMMENT ON FUNCTION audit_condition(text, text, text) IS
-'A condition for audit_search(), with tenant and result where they are given';
 
 CREATE FUNCTION recent_operations(
     "limit" integer DEFAULT 100,
@@ -154,7 +166,7 @@ ROWS 100
 AS $$
 BEGIN
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        @extschema@.audit_condition(NULL, tenant_id, result),
+        jsonb_build_object('tenant_id', tenant_id, 'result', result),
         "limit", since, until, before);
 END
 $$;
@@ -181,8 +193,7 @@ BEGIN
             HINT = 'Operations without a user are in recent_operations().';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        @extschema@.audit_condition(format('user_id = %L', user_id),
-                                    tenant_id, result),
+        jsonb_build_object('user_id', user_id, 'tenant_id', tenant_id, 'result', result),
         "limit", since, until, before);
 END
 $$;
@@ -210,9 +221,8 @@ BEGIN
             HINT = 'Give both, as by_entity(''Order'', ''4711'').';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        @extschema@.audit_condition(
-            format('entity_type = %L AND entity_id = %L', entity_type, entity_id),
-            tenant_id, result),
+        jsonb_build_object('entity_type', entity_type, 'entity_id', entity_id,
+                           'tenant_id', tenant_id, 'result', result),
         "limit", since, until, before);
 END
 $$;
@@ -239,8 +249,7 @@ BEGIN
             HINT = 'Give its name, as by_operation(''login'').';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        @extschema@.audit_condition(format('operation = %L', operation),
-                                    tenant_id, result),
+        jsonb_build_object('operation', operation, 'tenant_id', tenant_id, 'result', result),
         "limit", since, until, before);
 END
 $$;
@@ -265,8 +274,7 @@ BEGIN
             HINT = 'As by_request(''7f3c'') or by_request(trace_id => ...).';
     END IF;
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        concat_ws(' AND ', 'request_id = ' || quote_literal(request_id),
-                  'trace_id = ' || quote_literal(trace_id)),
+        jsonb_build_object('request_id', request_id, 'trace_id', trace_id),
         "limit", since, until, NULL);
 END
 $$;
@@ -289,10 +297,8 @@ BEGIN
             MESSAGE = 'hours must be from 0 to 1000000',
             HINT = 'Give the number of hours to look back, or leave it out.';
     END IF;
-    -- the index of what did not succeed answers
     RETURN QUERY SELECT * FROM @extschema@.audit_search(
-        @extschema@.audit_condition('result <> ''success'' AND result <> ''noop''',
-                                    tenant_id, NULL),
+        jsonb_build_object('failed', true, 'tenant_id', tenant_id),
         "limit", now() - make_interval(hours => hours), NULL, before);
 END
 $$;

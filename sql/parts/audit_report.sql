@@ -90,7 +90,7 @@ COMMENT ON FUNCTION audit_by_key(jsonb, text, integer) IS
 'The part of a compliance report that lists keys with their counts';
 
 -- Rows of the log, without what is personal beyond who and what
-CREATE FUNCTION audit_entries(condition text, "limit" integer, since timestamptz, until timestamptz)
+CREATE FUNCTION audit_entries(wanted jsonb, "limit" integer, since timestamptz, until timestamptz)
 RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -100,9 +100,9 @@ AS $$
         'user_id', user_id, 'operation', operation, 'entity_type', entity_type,
         'entity_id', entity_id, 'result', result, 'sqlstate', sqlstate,
         'error_message', error_message) ORDER BY created_at DESC, id DESC), '[]')
-    FROM @extschema@.audit_search(condition, "limit", since, until, NULL)
+    FROM @extschema@.audit_search(wanted, "limit", since, until, NULL)
 $$;
-COMMENT ON FUNCTION audit_entries(text, integer, timestamptz, timestamptz) IS
+COMMENT ON FUNCTION audit_entries(jsonb, integer, timestamptz, timestamptz) IS
 'The part of a compliance report that lists rows';
 
 -- Operations on the log itself, of some names and what else is asked of them;
@@ -566,11 +566,11 @@ BEGIN
         'by_result', coalesce(by_result, '{}'),
         'failed', jsonb_build_object('total', failed, 'entries',
             CASE WHEN failed = 0 THEN '[]' ELSE @extschema@.audit_entries(
-                'result <> ''success'' AND result IN (''failure'', ''error'', ''timeout'')',
+                '{"result": ["failure", "error", "timeout"]}',
                 100, since, until) END),
         'denied', jsonb_build_object('total', denied, 'entries',
             CASE WHEN denied = 0 THEN '[]' ELSE @extschema@.audit_entries(
-                'result <> ''success'' AND result = ''denied''',
+                '{"result": ["denied"]}',
                 100, since, until) END),
         'audit_log_access', jsonb_build_object('total', accesses, 'entries',
             CASE WHEN accesses = 0 THEN '[]' ELSE

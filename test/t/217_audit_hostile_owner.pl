@@ -36,6 +36,18 @@ my @readings = (
 my @of_superusers = ('SELECT count(*) FROM fraiseql_obs.audit_removable_partitions()',
 	'SELECT fraiseql_obs.create_audit_log()', 'SELECT fraiseql_obs.maintain_audit_log()', 'SELECT fraiseql_obs.seal_audit_log()');
 
+sub quoted
+{
+	my ($text) = @_;
+	return "'" . $text =~ s/'/''/gr . "'";
+}
+
+sub json
+{
+	my ($text) = @_;
+	return '"' . $text =~ s/"/\\"/gr . '"';
+}
+
 # Who ran the owner's code
 sub victims
 {
@@ -114,6 +126,27 @@ is_harmless('a type of its own', q(
 	CREATE FUNCTION evil.cast(evil.number) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN PERFORM evil.run(); RETURN $1.n; END';
 	CREATE CAST (evil.number AS bigint) WITH FUNCTION evil.cast(evil.number) AS IMPLICIT;
 	ALTER TABLE fraiseql_audit.fraiseql_audit_rollup_state ALTER seals DROP DEFAULT, ALTER seals TYPE evil.number USING ROW(seals)::evil.number), fails => 1);
+
+# Nor does the owner run any of theirs: what is searched for is no SQL.
+sql(q(
+	CREATE SCHEMA spy AUTHORIZATION auditor;
+	GRANT USAGE ON SCHEMA spy TO PUBLIC));
+sql(q(
+	CREATE TABLE spy.seen (who name);
+	GRANT INSERT ON spy.seen TO PUBLIC;
+	CREATE FUNCTION spy.look() RETURNS text LANGUAGE plpgsql AS
+		'BEGIN INSERT INTO spy.seen VALUES (current_user); RETURN true; END'), 'auditor');
+foreach my $input ('spy.look()', 'true AND spy.look()::bool', q(x' OR spy.look() = 'true), q("a" OR spy.look()::bool --))
+{
+	foreach my $wanted (q({"user_id": %s}), q({"result": [%s]}), q({"failed": %s}), q({%s: "x"}), q(%s))
+	{
+		$node->psql('postgres', 'SELECT count(*) FROM fraiseql_obs.audit_search(' . quoted(sprintf $wanted, json($input)) . ', 9, NULL, NULL, NULL)',
+			extra_params => [ '-U', 'auditor' ]);
+	}
+	sql("SELECT count(*) FROM fraiseql_obs.$_(" . quoted($input) . ')', 'auditor') foreach qw(by_user by_operation by_request);
+	$node->psql('postgres', 'SELECT fraiseql_obs.audit_search(' . quoted($input) . ', 9, NULL, NULL, NULL)', extra_params => [ '-U', 'auditor' ]);
+}
+is(sql('SELECT count(*) FROM spy.seen'), '0', 'what an auditor asks for is not run as the owner');
 
 # Row security has the last word on the rows that a reader gets.
 sql(q(
