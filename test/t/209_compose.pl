@@ -95,7 +95,7 @@ foreach my $line (grep { /\S/ } split /\n/, $dockerfile)
 	pop @sources;
 	is_deeply([ grep { !-e "$context/$_" } @sources ], [], 'is there');
 }
-my @objects = slurp_file("$root/Makefile") =~ m{\b((?:src|sql|bin)/[\w/.-]+?)(?:\.o\b|$)}mg;
+my @objects = slurp_file("$root/Makefile") =~ m{\b((?:src|sql|bin|man|completion)/[\w/.-]+?)(?:\.o\b|$)}mg;
 is_deeply([ grep { my $at = $_; $at !~ /\$/ && $dockerfile !~ m{^COPY @{[ $at =~ m{^(\w+)/} ]} }m } @objects ], [], 'all that is built is copied');
 
 # Prometheus: its configuration, its rules, and the server
