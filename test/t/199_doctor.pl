@@ -73,6 +73,15 @@ is_deeply(
 	],
 	'mistakes in a file');
 cured($node, 'are mended');
+$lines = () = slurp_file($file) =~ /\n/g;
+$node->append_conf('postgresql.conf', "shared_bufers = 1GB\nfraiseql_obs.slow_query_threshold = 1s");
+$node->reload;
+is_deeply(
+	[ findings($node) ],
+	[ 3, sprintf('error settings: line %d of "%s" is not in force: there is no setting shared_bufers, so that no change in these files is, and the server does not start', $lines + 1, $file) ],
+	'one for which no other is in force');
+cured($node, 'is mended');
+is($node->safe_psql('postgres', 'SHOW fraiseql_obs.slow_query_threshold'), '1s', 'so that they are');
 
 # what statements need to be counted and to have a text
 breaks($node, $_->[0], $_->[1], "warning queries: $_->[2]")
@@ -128,7 +137,7 @@ SKIP:
 	$node->safe_psql('postgres', "ALTER SYSTEM SET fraiseql_obs.http_tls_cert_file = '$tls.crt'");
 	$node->reload;
 	like(wait_for($node, qr/which is not there/), qr/^3
-error http: fraiseql_obs\.http_tls_cert_file is set and fraiseql_obs\.http_tls_key_file is not, so that the endpoint goes on as it was before
+error http: fraiseql_obs\.http_tls_cert_file is set and fraiseql_obs\.http_tls_key_file is not, so that the endpoint goes on as before, or does not listen
 error http: fraiseql_obs\.http_tls_cert_file names "\Q$tls\E\.crt", which is not there, or empty\z/, 'half of TLS');
 	$node->safe_psql('postgres', "ALTER SYSTEM SET fraiseql_obs.http_tls_key_file = '$tls.key'");
 	$node->reload;
