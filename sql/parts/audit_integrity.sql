@@ -92,7 +92,7 @@ LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
     WITH size AS MATERIALIZED (
-        SELECT @extschema@.audit_seal_count(@extschema@.audit_log()) AS seals),
+        SELECT @extschema@.audit_seal_count() AS seals),
     findings AS MATERIALIZED (
         SELECT f.*, row_number() OVER (ORDER BY f.severity <> 'violation', f.n) AS place
         FROM size, @extschema@.verify_audit_log(since, until)

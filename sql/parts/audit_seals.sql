@@ -449,28 +449,28 @@ $$;
 COMMENT ON FUNCTION audit_do_refresh_audit_rollups() IS
 'What refresh_audit_rollups() does';
 
-CREATE FUNCTION audit_seal_count(log regclass)
+CREATE FUNCTION audit_seal_count()
 RETURNS bigint
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
-LANGUAGE C STABLE STRICT;
-COMMENT ON FUNCTION audit_seal_count(regclass) IS
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_seal_count() IS
 'How many seals of the audit log have been made; null for who may not see all rows';
 
-CREATE FUNCTION audit_do_audit_seal_count(log regclass)
+CREATE FUNCTION audit_do_audit_seal_count()
 RETURNS bigint
-LANGUAGE plpgsql STABLE STRICT
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     seals bigint;
 BEGIN
     EXECUTE format('SELECT seals FROM %s',
-                   @extschema@.audit_table_name(log, 'fraiseql_audit_rollup_state'))
+                   @extschema@.audit_table_name(@extschema@.audit_log(), 'fraiseql_audit_rollup_state'))
     INTO seals;
     RETURN seals;
 END
 $$;
-COMMENT ON FUNCTION audit_do_audit_seal_count(regclass) IS
+COMMENT ON FUNCTION audit_do_audit_seal_count() IS
 'What audit_seal_count() does';
 
 -- SECURITY DEFINER because the setting is shown to superusers alone.

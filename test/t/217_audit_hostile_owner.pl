@@ -127,7 +127,8 @@ is_harmless('a type of its own', q(
 	CREATE CAST (evil.number AS bigint) WITH FUNCTION evil.cast(evil.number) AS IMPLICIT;
 	ALTER TABLE fraiseql_audit.fraiseql_audit_rollup_state ALTER seals DROP DEFAULT, ALTER seals TYPE evil.number USING ROW(seals)::evil.number), fails => 1);
 
-# Nor does the owner run any of theirs: what is searched for is no SQL.
+# Nor does the owner run any of theirs: what is searched for is no SQL, and
+# nothing but the log is read.
 sql(q(
 	CREATE SCHEMA spy AUTHORIZATION auditor;
 	GRANT USAGE ON SCHEMA spy TO PUBLIC));
@@ -146,6 +147,12 @@ foreach my $input ('spy.look()', 'true AND spy.look()::bool', q(x' OR spy.look()
 	sql("SELECT count(*) FROM fraiseql_obs.$_(" . quoted($input) . ')', 'auditor') foreach qw(by_user by_operation by_request);
 	$node->psql('postgres', 'SELECT fraiseql_obs.audit_search(' . quoted($input) . ', 9, NULL, NULL, NULL)', extra_params => [ '-U', 'auditor' ]);
 }
+my $taking = sql(q(
+	SELECT string_agg(p.oid::regprocedure::text, ' ')
+	FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+	WHERE nspname = 'fraiseql_obs' AND prosrc = 'fraiseql_obs_audit_read' AND has_function_privilege('auditor', p.oid, 'EXECUTE')
+	  AND proargtypes::oid[] && '{regclass,regtype,name,oid}'::regtype[]::oid[]));
+is($taking, '', 'what an auditor has done as the owner names no relation');
 is(sql('SELECT count(*) FROM spy.seen'), '0', 'what an auditor asks for is not run as the owner');
 
 # Row security has the last word on the rows that a reader gets.
