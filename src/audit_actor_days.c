@@ -30,6 +30,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -215,16 +216,41 @@ begin_scan(ActorDays *days)
 	days->found = table_slot_create(days->table, NULL);
 }
 
+/*
+ * Tells the executor which columns change, or it would not fire triggers that
+ * are for some.
+ */
+static void
+name_changed_columns(ActorDays *days)
+{
+	static const Column changed[] = {
+		COLUMN_N, COLUMN_FAILED, COLUMN_DENIED, COLUMN_RANKED
+	};
+	MemoryContext before = MemoryContextSwitchTo(days->estate->es_query_cxt);
+	RangeTblEntry *entry = makeNode(RangeTblEntry);
+	Bitmapset  *set = NULL;
+
+	entry->rtekind = RTE_RELATION;
+	entry->relid = RelationGetRelid(days->table);
+	entry->relkind = days->table->rd_rel->relkind;
+	entry->rellockmode = RowExclusiveLock;
+	for (int i = 0; i < lengthof(changed); i++)
+		set = bms_add_member(set, days->places[changed[i]] + 1 -
+							 FirstLowInvalidHeapAttributeNumber);
+	fobs_init_range_table(days->estate, entry, set);
+	MemoryContextSwitchTo(before);
+}
+
 static void
 begin_writing(ActorDays *days)
 {
 	days->estate = CreateExecutorState();
+	name_changed_columns(days);
 	days->estate->es_snapshot = GetActiveSnapshot();
 	days->estate->es_output_cid = GetCurrentCommandId(true);
 	EvalPlanQualInit(&days->epq, days->estate, NULL, NIL, -1, NIL);
 	days->result = makeNode(ResultRelInfo);
-	/* in no range table: there is no query */
-	InitResultRelInfo(days->result, days->table, 0, NULL, 0);
+	InitResultRelInfo(days->result, days->table, 1, NULL, 0);
 	ExecOpenIndices(days->result, false);
 	days->slot = ExecInitExtraTupleSlot(days->estate,
 										RelationGetDescr(days->table),

@@ -131,7 +131,8 @@ empty_buffer(void)
 {
 	static StringInfoData buffer = {0};
 
-	if (buffer.maxlen > MAX_KEPT_BUFFER)
+	/* there is none if there was no memory for one the last time */
+	if (buffer.data != NULL && buffer.maxlen > MAX_KEPT_BUFFER)
 	{
 		pfree(buffer.data);
 		buffer.data = NULL;

@@ -238,6 +238,34 @@ extern int no_such_variable
 	EvalPlanQualInit(epq, estate, plan, marks, param)
 #endif
 
+/*
+ * Makes a table that is changed, and which of its columns, all that a query
+ * would have.  16 has the columns elsewhere, 18 wants to know what was pruned.
+ */
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#endif
+
+static inline void
+fobs_init_range_table(EState *estate, RangeTblEntry *entry,
+					  Bitmapset *changed)
+{
+#if PG_VERSION_NUM >= 160000
+	List	   *permissions = NIL;
+
+	addRTEPermissionInfo(&permissions, entry)->updatedCols = changed;
+#if PG_VERSION_NUM >= 180000
+	ExecInitRangeTable(estate, list_make1(entry), permissions,
+					   bms_make_singleton(1));
+#else
+	ExecInitRangeTable(estate, list_make1(entry), permissions);
+#endif
+#else
+	entry->updatedCols = changed;
+	ExecInitRangeTable(estate, list_make1(entry));
+#endif
+}
+
 /* 18 counts what an index scan does */
 #if PG_VERSION_NUM >= 180000
 #define index_beginscan(table, index, snapshot, n_keys, n_orders) \
