@@ -124,13 +124,15 @@ keep_target(const Target *found)
 
 /*
  * Looks which partition of the log is for a time, and for which times it is;
- * false if there is none.
+ * false if there is none, or only one that is being detached, if that is not
+ * wanted.
  */
 static bool
-find_partition(Relation log, TimestampTz at, Target *found)
+find_partition(Relation log, TimestampTz at, bool omit_detached,
+			   Target *found)
 {
 	PartitionKey key = RelationGetPartitionKey(log);
-	PartitionDesc partitions = RelationGetPartitionDesc(log, true);
+	PartitionDesc partitions = RelationGetPartitionDesc(log, omit_detached);
 	PartitionBoundInfo bounds = partitions->boundinfo;
 	Datum		value = TimestampTzGetDatum(at);
 	int			lower;
@@ -283,11 +285,40 @@ static bool
 look_up(Oid log, TimestampTz at, Target *found)
 {
 	Relation	relation = table_open(log, NoLock);
-	bool		exists = find_partition(relation, at, found);
+	bool		exists = find_partition(relation, at, true, found);
 
 	found->ids = getIdentitySequence(relation, get_attnum(log, "id"), false);
 	table_close(relation, NoLock);
 	return exists;
+}
+
+/* Is the partition for a time being detached? */
+static bool
+is_being_detached(Oid log, TimestampTz at)
+{
+	Relation	relation = table_open(log, NoLock);
+	Target		unused;
+	bool		exists = find_partition(relation, at, false, &unused);
+
+	table_close(relation, NoLock);
+	return exists;
+}
+
+/*
+ * Has the partition for a time be there.  Somebody else may have made it, and
+ * be about to end: then it can be seen, but what tells the caches of it may be
+ * sent later, before the lock is released that he has on the log.
+ */
+static bool
+ensure_partition(Oid log, TimestampTz at, Target *found)
+{
+	make_partition(at);
+	if (look_up(log, at, found))
+		return true;
+	if (is_being_detached(log, at))
+		return false;
+	LockRelationOid(log, ShareUpdateExclusiveLock);
+	return look_up(log, at, found);
 }
 
 /*
@@ -304,16 +335,12 @@ find_target(Oid log, TimestampTz at)
 
 	hear_of_changes();
 	keep_target(&found);
-	if (!look_up(log, at, &found))
-	{
-		make_partition(at);
-		if (!look_up(log, at, &found))
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("audit log has no partition for %s",
-							timestamptz_to_str(at)),
-					 errdetail("The one there was is being detached.")));
-	}
+	if (!look_up(log, at, &found) && !ensure_partition(log, at, &found))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("audit log has no partition for %s",
+						timestamptz_to_str(at)),
+				 errdetail("The one there was is being detached.")));
 	target.partition = found.partition;
 	partition = open_own(found.partition);
 	find_columns(partition, &found);
