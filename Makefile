@@ -160,7 +160,7 @@ $(info fraiseql_obs_otlp is left out: spans are not sent without libcurl (libcur
 endif
 
 # What these modules share
-MODULE_OBJS = src/errand.o src/secret_file.o
+MODULE_OBJS = src/errand.o src/lookup.o src/secret_file.o
 EXTRA_CLEAN = $(MODULE_OBJS) $(HTTP_OBJS) $(OTLP_OBJS) src/http/status_page.inc
 
 # The install script of this release, put together of a part for each concept.

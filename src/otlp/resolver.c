@@ -3,69 +3,31 @@
  * resolver.c
  *	  Addresses of a host, without waiting for them.
  *
- * A name server that does not answer keeps getaddrinfo() for as long as the
- * machine's resolver says.  libcurl asks in a thread, but waits for the thread
- * to end before it gives up or closes, which would keep this process from
- * ending when it is told to.  So it is an errand of ours, of which there is at
- * most one at a time; libcurl is given the addresses.
+ * libcurl asks a name server in a thread, but waits for the thread to end
+ * before it gives up or closes, which would keep this process from ending when
+ * it is told to.  So it is a lookup of ours, of which there is at most one at
+ * a time; libcurl is given the addresses.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include <netdb.h>
-#include <sys/socket.h>
-
 #include "portability/instr_time.h"
 
 #include "compat.h"
-#include "errand.h"
+#include "lookup.h"
 #include "resolver.h"
 
 /* How long addresses are good for */
 #define FRESH_S			60
 
-typedef struct Lookup
-{
-	FobsErrand	errand;
-	char		host[NI_MAXHOST];
-	int			error;			/* of getaddrinfo() */
-	struct addrinfo *found;
-} Lookup;
-
 /* What is under way, or is done and nobody has taken; or NULL */
-static Lookup *lookup = NULL;
+static FobsLookup *lookup = NULL;
 
 /* What was found last, and when */
 static char known_host[NI_MAXHOST];
 static char known_addresses[FOBS_ADDRESSES_SIZE];
 static instr_time known_since;
-
-static void
-look_up(FobsErrand *errand)
-{
-	Lookup	   *mine = (Lookup *) errand;
-	struct addrinfo hints = {
-		.ai_family = AF_UNSPEC,
-		.ai_socktype = SOCK_STREAM,
-	};
-
-	mine->error = getaddrinfo(mine->host, NULL, &hints, &mine->found);
-}
-
-static bool
-start_lookup(const char *host)
-{
-	lookup = calloc(1, sizeof(Lookup));
-	if (lookup == NULL)
-		return false;
-	strlcpy(lookup->host, host, sizeof(lookup->host));
-	if (fobs_errand_start(&lookup->errand, look_up))
-		return true;
-	free(lookup);
-	lookup = NULL;
-	return false;
-}
 
 /* Writes addresses as libcurl takes them, with commas between. */
 static void
@@ -106,9 +68,8 @@ take_result(const char **error)
 		strcpy(known_host, lookup->host);
 		write_addresses(lookup->found);
 		INSTR_TIME_SET_CURRENT(known_since);
-		freeaddrinfo(lookup->found);
 	}
-	free(lookup);
+	fobs_lookup_free(lookup);
 	lookup = NULL;
 	return result;
 }
@@ -146,7 +107,8 @@ fobs_resolver_ask(const char *host, char *addresses, const char **error)
 	}
 	if (lookup == NULL)
 	{
-		if (start_lookup(host))
+		lookup = fobs_lookup_start(host);
+		if (lookup != NULL)
 			return FOBS_RESOLVED_PENDING;
 		*error = "out of memory";
 		return FOBS_RESOLVED_FAILED;
