@@ -7,7 +7,8 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
-use IPC::Run qw(run start);
+use ExpositionTest;
+use IPC::Run qw(start);
 use JSON::PP;
 use ObsTest;
 use PostgreSQL::Test::Cluster;
@@ -23,41 +24,11 @@ my $e_acute = "\xc3\xa9";
 my $kana = "\xe3\x81\x82";
 my $replacement = "\xef\xbf\xbd";
 
-# A python that has the OpenMetrics parser of the Prometheus project
-sub find_python
-{
-	foreach my $python ('python3', '/usr/bin/python3')
-	{
-		return $python
-		  if run [
-			$python, '-c', 'import prometheus_client.openmetrics.parser'
-		  ], '>&', \my $ignored;
-	}
-	return;
-}
-
-sub have
-{
-	my ($program) = @_;
-	return grep { -x "$_/$program" } split /:/, $ENV{PATH};
-}
-
 sub export
 {
 	my ($node, $format, $database) = @_;
 	return $node->safe_psql($database // 'postgres',
 		"SELECT fraiseql_obs.export_metrics('$format')");
-}
-
-# A program that reads text and says nothing if it likes it
-sub accepts
-{
-	my ($command, $text, $name) = @_;
-	my $said = '';
-
-	run $command, '<', \$text, '>&', \$said;
-	is("$said(" . ($? >> 8) . ')', '(0)', $name);
-	return;
 }
 
 # One sample as a string: its name and its labels in order
@@ -168,8 +139,9 @@ sub is_valid
 		$openmetrics, "$name: our check of openmetrics");
   SKIP:
 	{
-		skip 'no promtool', 1 unless have('promtool');
-		accepts([ 'promtool', 'check', 'metrics' ],
+		my $promtool = find_promtool();
+		skip 'no promtool', 1 unless defined $promtool;
+		accepts([ $promtool, 'check', 'metrics' ],
 			$prometheus, "$name: promtool has nothing to say");
 	}
   SKIP:

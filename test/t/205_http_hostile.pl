@@ -8,6 +8,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
 
+use ExpositionTest;
 use HttpTest;
 use IO::Socket::INET;
 use IPC::Run qw(run start);
@@ -137,20 +138,9 @@ sql('postgres', q(SELECT pg_create_physical_replication_slot('held', true), pg_c
 status_of($port, $_) foreach "/\"\\", "/%22%0a%ff", "/\xff\xc3", "/\xe2\x80\xa8", '/metrics?format="\\';
 
 # The parsers
-my ($promtool) = grep { -x $_ } map { "$_/promtool" } split /:/, $ENV{PATH};
-my ($python) = grep { run [ $_, '-c', 'import prometheus_client.openmetrics.parser' ], '>&', \my $ignored } 'python3', '/usr/bin/python3';
+my $promtool = find_promtool();
+my $python = find_python();
 my %parser = (prometheus => 'prometheus_client.parser', openmetrics => 'prometheus_client.openmetrics.parser');
-
-# A program that reads text and says nothing if it likes it
-sub accepts
-{
-	my ($command, $text, $name) = @_;
-	my $said = '';
-
-	run $command, '<', \$text, '>&', \$said;
-	is("$said(" . ($? >> 8) . ')', '(0)', $name);
-	return;
-}
 
 # The samples as the strict parser reads them: name, labels and value
 sub samples
