@@ -447,7 +447,8 @@ write_operations(FobsWriter *writer, const FobsExemplars *exemplars)
 	}
 	fobs_write_family(writer, &operation_errors_family);
 	for (int i = 0; i < nsums; i++)
-		fobs_write_sample(writer, labels, operation_labels(labels, sums[i].key),
+		fobs_write_sample(writer, labels,
+						  operation_labels(labels, sums[i].key),
 						  sums[i].summary->errors);
 }
 

@@ -590,7 +590,7 @@ copy_snapshot(FobsSeriesCounters *counters, void *copy)
 		(TimestampTz) pg_atomic_read_u64(&counters->last_call);
 }
 
-/* The cells are added up where they are, as copying them is most of the cost */
+/* Cells are added up where they are: to copy them costs more than the rest. */
 static void
 copy_summary(FobsSeriesCounters *counters, void *copy)
 {
