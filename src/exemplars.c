@@ -142,10 +142,12 @@ fobs_database_exemplars(const FobsExemplars *all, int database)
 	return all != NULL ? all->databases[database] : NULL;
 }
 
-/* Those of an operation, one for each bucket; NULL if there are none */
+/* Those of an operation, likewise; NULL, too, if it has none */
 const FobsExemplar *
 fobs_operation_exemplars(const FobsExemplars *all, const char *operation,
 						 const char *type)
 {
-	return all != NULL ? find_operation(all, operation, type, HASH_FIND) : NULL;
+	if (all == NULL)
+		return NULL;
+	return find_operation(all, operation, type, HASH_FIND);
 }
