@@ -10,8 +10,8 @@ use JSON::PP;
 use Test::More;
 
 use parent 'Exporter';
-our @EXPORT = qw(export samples_of_text samples_of_json samples_of_rows accepts
-  find_promtool find_python);
+our @EXPORT = qw(export sample samples_of_text samples_of_json samples_of_rows
+  accepts find_promtool find_python);
 
 sub export
 {
