@@ -259,6 +259,12 @@ fobs_app_write_histogram(FobsWriter *writer, const FobsAppFamilyCopy *family,
 	const char *bounds[FOBS_APP_BOUNDS + 1];
 	uint64		counts[FOBS_APP_BOUNDS + 1];
 	uint64		seen = 0;
+	FobsBuckets buckets = {
+		.n = family->nbounds + 1,
+		.bounds = bounds,
+		.counts = counts,
+		.sum = series->number
+	};
 
 	for (int i = 0; i <= family->nbounds; i++)
 	{
@@ -267,8 +273,7 @@ fobs_app_write_histogram(FobsWriter *writer, const FobsAppFamilyCopy *family,
 		counts[i] = seen;
 	}
 	fobs_app_labels_unpack(series->labels, series->nlabels, labels);
-	fobs_write_buckets(writer, labels, series->nlabels, bounds, counts,
-					   family->nbounds + 1, series->number);
+	fobs_write_histogram(writer, labels, series->nlabels, &buckets);
 }
 
 /* Writes the metrics of the application's own names. */

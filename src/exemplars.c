@@ -132,17 +132,22 @@ fobs_exemplars_collect(void)
 	return exemplars;
 }
 
-/* Those of a database, an entry of counters.c, one for each bucket */
+/*
+ * Those of a database, an entry of counters.c, one for each bucket; NULL if
+ * none were collected
+ */
 const FobsExemplar *
 fobs_database_exemplars(const FobsExemplars *all, int database)
 {
-	return all->databases[database];
+	return all != NULL ? all->databases[database] : NULL;
 }
 
-/* Those of an operation, one for each bucket; NULL if there are none */
+/* Those of an operation, likewise; NULL, too, if it has none */
 const FobsExemplar *
 fobs_operation_exemplars(const FobsExemplars *all, const char *operation,
 						 const char *type)
 {
+	if (all == NULL)
+		return NULL;
 	return find_operation(all, operation, type, HASH_FIND);
 }

@@ -12,8 +12,12 @@
  * written alike: label values escape \, " and the newline, bucket bounds are
  * OpenMetrics' canonical numbers.  They differ in the metadata: OpenMetrics
  * names a counter's family without _total, states the unit, escapes " in help
- * texts too, has exemplars, and ends with "# EOF".  No timestamps and no _created series, as
- * Prometheus recommends.
+ * texts too, has exemplars, and ends with "# EOF".  No timestamps and no
+ * _created series, as Prometheus recommends.
+ *
+ * Most of a scrape is buckets of histograms, which differ in their bound and
+ * count alone.  So the rest of such a line is rendered once, and copied for
+ * each bucket from where it stands in the output already.
  *
  * JSON has the names of the Prometheus format:
  *
@@ -42,6 +46,9 @@
 /* Integers up to here are exact in a double */
 #define MAX_EXACT	9007199254740992.0	/* 2^53 */
 
+/* Room that a number takes at most */
+#define NUMBER_SIZE	Max(DOUBLE_SHORTEST_DECIMAL_LEN, MAXINT8LEN + 1)
+
 typedef struct TextWriter
 {
 	FobsWriter	writer;			/* must be first */
@@ -52,26 +59,25 @@ typedef struct TextWriter
 	bool		announced;		/* its metadata is written */
 	bool		any_family;		/* JSON: a comma is due before the next one */
 	bool		any_sample;		/* JSON: likewise */
-	bool		in_buckets;		/* JSON: inside "buckets": {} */
-
-	/* OpenMetrics: that of the next bucket, or NULL, and what is below it */
-	const FobsExemplar *exemplar;
-	double		below;
 } TextWriter;
 
 /* Indexed by FobsMetricType */
 static const char *const type_names[] = {"counter", "gauge", "histogram"};
 
 static void text_family(FobsWriter *writer, const FobsFamily *family);
-static void text_sample(FobsWriter *writer, const char *suffix,
-						const FobsLabel *labels, int nlabels, double value);
-static void text_exemplars(FobsWriter *writer,
-						   const FobsExemplar *exemplars);
-static void text_exemplar(TextWriter *text, const char *suffix, double value);
+static void text_sample(FobsWriter *writer, const FobsLabel *labels,
+						int nlabels, double value);
+static void text_histogram(FobsWriter *writer, const FobsLabel *labels,
+						   int nlabels, const FobsBuckets *buckets);
+static void text_exemplar(StringInfo out, const FobsExemplar *exemplar);
 static void text_announce(TextWriter *text);
-static void text_label(StringInfo out, const FobsLabel *label);
-static void json_sample(TextWriter *text, const char *suffix,
-						const FobsLabel *labels, int nlabels, double value);
+static void text_labels(StringInfo out, const FobsLabel *labels, int nlabels);
+static void text_value(StringInfo out, int nlabels, double value);
+static void json_family(FobsWriter *writer, const FobsFamily *family);
+static void json_sample(FobsWriter *writer, const FobsLabel *labels,
+						int nlabels, double value);
+static void json_histogram(FobsWriter *writer, const FobsLabel *labels,
+						   int nlabels, const FobsBuckets *buckets);
 static void json_announce(TextWriter *text);
 static void json_close_family(TextWriter *text);
 static void json_open_sample(TextWriter *text, const FobsLabel *labels,
@@ -87,15 +93,30 @@ fobs_metric_type_name(FobsMetricType type)
 	return type_names[type];
 }
 
+/* As enlargeStringInfo(), which is a call even where there is room */
+static inline void
+reserve(StringInfo out, int len)
+{
+	if (unlikely(out->len + len >= out->maxlen))
+		enlargeStringInfo(out, len);
+}
+
 /* As appendBinaryStringInfo(), for text so short that a call is the most */
 static inline void
 append(StringInfo out, const char *text, int len)
 {
-	if (unlikely(out->len + len >= out->maxlen))
-		enlargeStringInfo(out, len);
+	reserve(out, len);
 	memcpy(out->data + out->len, text, len);
 	out->len += len;
 	out->data[out->len] = '\0';
+}
+
+/* Appends what stands in the output already. */
+static inline void
+append_again(StringInfo out, int start, int len)
+{
+	reserve(out, len);
+	append(out, out->data + start, len);
 }
 
 /* Opens a family; it appears once it has a sample. */
@@ -111,49 +132,33 @@ fobs_write_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
 				  double value)
 {
 	Assert(nlabels <= FOBS_MAX_LABELS);
-	writer->sample(writer, "", labels, nlabels, value);
+	writer->sample(writer, labels, nlabels, value);
 }
 
-/*
- * Writes a histogram's samples for one set of labels, with the bounds that
- * exports use and the sum in seconds.
- */
+/* Writes a histogram's samples for one set of labels. */
 void
 fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
-					 const FobsHistogram *histogram, double sum_seconds)
+					 const FobsBuckets *buckets)
 {
-	uint64		counts[FOBS_EXPORT_BOUNDS + 1];
-
-	fobs_histogram_cumulate(histogram, counts);
-	fobs_write_buckets(writer, labels, nlabels, fobs_histogram_export_text,
-					   counts, FOBS_EXPORT_BOUNDS + 1, sum_seconds);
+	Assert(nlabels <= FOBS_MAX_LABELS);
+	writer->histogram(writer, labels, nlabels, buckets);
 }
 
-/*
- * The same of a histogram that is counted in buckets: those, cumulative and
- * with "le" as the last label, then the sum and the count.  The last bound is
- * "+Inf".
- */
+/* The same for durations, with the bounds that exports use. */
 void
-fobs_write_buckets(FobsWriter *writer, const FobsLabel *labels, int nlabels,
-				   const char *const *bounds, const uint64 *counts,
-				   int nbuckets, double sum)
+fobs_write_durations(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+					 const uint64 counts[FOBS_EXPORT_BOUNDS + 1],
+					 uint64 sum_ns, const FobsExemplar *exemplars)
 {
-	FobsLabel	bucket[FOBS_MAX_LABELS + 1];
+	FobsBuckets buckets = {
+		.n = FOBS_EXPORT_BOUNDS + 1,
+		.bounds = fobs_histogram_export_text,
+		.counts = counts,
+		.sum = sum_ns / 1e9,
+		.exemplars = exemplars
+	};
 
-	Assert(nlabels <= FOBS_MAX_LABELS);
-	for (int i = 0; i < nlabels; i++)
-		bucket[i] = labels[i];
-	bucket[nlabels].name = "le";
-	for (int i = 0; i < nbuckets; i++)
-	{
-		bucket[nlabels].value = bounds[i];
-		writer->sample(writer, "_bucket", bucket, nlabels + 1,
-					   (double) counts[i]);
-	}
-	writer->sample(writer, "_sum", labels, nlabels, sum);
-	writer->sample(writer, "_count", labels, nlabels,
-				   (double) counts[nbuckets - 1]);
+	fobs_write_histogram(writer, labels, nlabels, &buckets);
 }
 
 /*
@@ -165,14 +170,22 @@ fobs_text_writer_create(FobsFormat format, StringInfo out)
 {
 	TextWriter *text = palloc0(sizeof(TextWriter));
 
-	text->writer.family = text_family;
-	text->writer.sample = text_sample;
-	if (format == FOBS_FORMAT_OPENMETRICS)
-		text->writer.exemplars = text_exemplars;
 	text->format = format;
 	text->out = out;
 	if (format == FOBS_FORMAT_JSON)
+	{
+		text->writer.family = json_family;
+		text->writer.sample = json_sample;
+		text->writer.histogram = json_histogram;
 		appendStringInfoString(out, "{\"metrics\":[");
+	}
+	else
+	{
+		text->writer.family = text_family;
+		text->writer.sample = text_sample;
+		text->writer.histogram = text_histogram;
+		text->writer.takes_exemplars = format == FOBS_FORMAT_OPENMETRICS;
+	}
 	return &text->writer;
 }
 
@@ -208,17 +221,16 @@ fobs_unix_time(TimestampTz timestamp)
 void
 fobs_append_number(StringInfo out, double value)
 {
-	char		digits[Max(DOUBLE_SHORTEST_DECIMAL_LEN, MAXINT8LEN + 1)];
-
-	if (isnan(value))
+	reserve(out, NUMBER_SIZE);
+	if (fabs(value) <= MAX_EXACT && value == (double) (int64) value)
+		out->len += pg_lltoa((int64) value, out->data + out->len);
+	else if (isnan(value))
 		appendStringInfoString(out, "NaN");
 	else if (isinf(value))
 		appendStringInfoString(out, value > 0 ? "+Inf" : "-Inf");
-	else if (value == floor(value) && fabs(value) <= MAX_EXACT)
-		appendBinaryStringInfo(out, digits, pg_lltoa((int64) value, digits));
 	else
-		appendBinaryStringInfo(out, digits,
-							   double_to_shortest_decimal_buf(value, digits));
+		out->len += double_to_shortest_decimal_buf(value,
+												   out->data + out->len);
 }
 
 static void
@@ -226,77 +238,85 @@ text_family(FobsWriter *writer, const FobsFamily *family)
 {
 	TextWriter *text = (TextWriter *) writer;
 
-	if (text->format == FOBS_FORMAT_JSON)
-		json_close_family(text);
 	text->family = family;
 	text->name_len = strlen(family->name);
 	text->announced = false;
 }
 
 static void
-text_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
-			int nlabels, double value)
+text_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			double value)
 {
 	TextWriter *text = (TextWriter *) writer;
 	StringInfo	out = text->out;
 
-	if (text->format == FOBS_FORMAT_JSON)
-	{
-		json_sample(text, suffix, labels, nlabels, value);
-		return;
-	}
+	if (!text->announced)
+		text_announce(text);
+	append(out, text->family->name, text->name_len);
+	text_labels(out, labels, nlabels);
+	text_value(out, nlabels, value);
+}
+
+static void
+text_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			   const FobsBuckets *buckets)
+{
+	TextWriter *text = (TextWriter *) writer;
+	StringInfo	out = text->out;
+	int			start;			/* of a line, and its length up to the bound */
+	int			len;
+	int			labels_start;
+	int			labels_len;
+	uint64		below = 0;
+
 	if (!text->announced)
 		text_announce(text);
 
+	start = out->len;
 	append(out, text->family->name, text->name_len);
-	append(out, suffix, strlen(suffix));
-	for (int i = 0; i < nlabels; i++)
+	append(out, "_bucket", 7);
+	labels_start = out->len;
+	text_labels(out, labels, nlabels);
+	labels_len = out->len - labels_start;
+	append(out, nlabels > 0 ? ",le=\"" : "{le=\"", 5);
+	len = out->len - start;
+
+	for (int i = 0; i < buckets->n; i++)
 	{
-		append(out, i == 0 ? "{" : ",", 1);
-		text_label(out, &labels[i]);
+		const FobsExemplar *exemplar =
+		buckets->exemplars != NULL ? &buckets->exemplars[i] : NULL;
+
+		if (i > 0)
+			append_again(out, start, len);
+		append(out, buckets->bounds[i], strlen(buckets->bounds[i]));
+		append(out, "\"} ", 3);
+		fobs_append_number(out, (double) buckets->counts[i]);
+
+		/* since a reset, nothing may have been observed there */
+		if (exemplar != NULL && exemplar->unix_time > 0 &&
+			buckets->counts[i] > below)
+			text_exemplar(out, exemplar);
+		append(out, "\n", 1);
+		below = buckets->counts[i];
 	}
-	if (nlabels > 0)
-		append(out, "}", 1);
-	append(out, " ", 1);
-	fobs_append_number(out, value);
-	if (text->exemplar != NULL)
-		text_exemplar(text, suffix, value);
-	appendStringInfoChar(out, '\n');
+
+	append_again(out, start, text->name_len);
+	append(out, "_sum", 4);
+	append_again(out, labels_start, labels_len);
+	text_value(out, nlabels, buckets->sum);
+	append_again(out, start, text->name_len);
+	append(out, "_count", 6);
+	append_again(out, labels_start, labels_len);
+	text_value(out, nlabels, (double) below);
 }
 
 static void
-text_exemplars(FobsWriter *writer, const FobsExemplar *exemplars)
+text_exemplar(StringInfo out, const FobsExemplar *exemplar)
 {
-	TextWriter *text = (TextWriter *) writer;
-
-	text->exemplar = exemplars;
-	text->below = 0;
-}
-
-/*
- * Appends the exemplar of a bucket, unless nothing was observed in it since a
- * reset, and goes on to the next.
- */
-static void
-text_exemplar(TextWriter *text, const char *suffix, double value)
-{
-	const FobsExemplar *exemplar = text->exemplar;
-
-	if (strcmp(suffix, "_bucket") != 0)
-	{
-		text->exemplar = NULL;
-		return;
-	}
-	if (exemplar->unix_time > 0 && value > text->below)
-	{
-		appendStringInfo(text->out,
-						 " # {trace_id=\"%s\",span_id=\"%s\"} ",
-						 exemplar->trace_id, exemplar->span_id);
-		fobs_append_number(text->out, exemplar->value);
-		appendStringInfo(text->out, " %.3f", exemplar->unix_time);
-	}
-	text->below = value;
-	text->exemplar++;
+	appendStringInfo(out, " # {trace_id=\"%s\",span_id=\"%s\"} ",
+					 exemplar->trace_id, exemplar->span_id);
+	fobs_append_number(out, exemplar->value);
+	appendStringInfo(out, " %.3f", exemplar->unix_time);
 }
 
 /* Writes a family's metadata, in the order that each format asks for. */
@@ -330,13 +350,29 @@ text_announce(TextWriter *text)
 	text->announced = true;
 }
 
+/* Appends labels, but for the brace that ends them. */
 static void
-text_label(StringInfo out, const FobsLabel *label)
+text_labels(StringInfo out, const FobsLabel *labels, int nlabels)
 {
-	append(out, label->name, strlen(label->name));
-	append(out, "=\"", 2);
-	append_escaped(out, label->value, true);
-	append(out, "\"", 1);
+	for (int i = 0; i < nlabels; i++)
+	{
+		append(out, i == 0 ? "{" : ",", 1);
+		append(out, labels[i].name, strlen(labels[i].name));
+		append(out, "=\"", 2);
+		append_escaped(out, labels[i].value, true);
+		append(out, "\"", 1);
+	}
+}
+
+/* Ends a line after so many labels. */
+static void
+text_value(StringInfo out, int nlabels, double value)
+{
+	if (nlabels > 0)
+		append(out, "}", 1);
+	append(out, " ", 1);
+	fobs_append_number(out, value);
+	append(out, "\n", 1);
 }
 
 /* Appends text with \, newlines and, if asked, " escaped. */
@@ -357,52 +393,48 @@ append_escaped(StringInfo out, const char *value, bool quotes)
 	}
 }
 
-/*
- * JSON's samples.  A histogram arrives as a sample for each bucket, then its
- * sum and its count, which become one object.
- */
 static void
-json_sample(TextWriter *text, const char *suffix, const FobsLabel *labels,
-			int nlabels, double value)
+json_family(FobsWriter *writer, const FobsFamily *family)
 {
+	TextWriter *text = (TextWriter *) writer;
+
+	json_close_family(text);
+	text->family = family;
+}
+
+static void
+json_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			double value)
+{
+	TextWriter *text = (TextWriter *) writer;
+
+	json_open_sample(text, labels, nlabels);
+	appendStringInfoString(text->out, ",\"value\":");
+	json_number(text->out, value);
+	appendStringInfoChar(text->out, '}');
+}
+
+static void
+json_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			   const FobsBuckets *buckets)
+{
+	TextWriter *text = (TextWriter *) writer;
 	StringInfo	out = text->out;
 
-	if (!text->announced)
-		json_announce(text);
-
-	if (strcmp(suffix, "_bucket") == 0)
+	json_open_sample(text, labels, nlabels);
+	appendStringInfoString(out, ",\"buckets\":");
+	for (int i = 0; i < buckets->n; i++)
 	{
-		if (!text->in_buckets)
-		{
-			json_open_sample(text, labels, nlabels - 1);
-			appendStringInfoString(out, ",\"buckets\":{");
-			text->in_buckets = true;
-		}
-		else
-			appendStringInfoChar(out, ',');
-		json_string(out, labels[nlabels - 1].value);
+		appendStringInfoChar(out, i == 0 ? '{' : ',');
+		json_string(out, buckets->bounds[i]);
 		appendStringInfoChar(out, ':');
-		json_number(out, value);
+		json_number(out, (double) buckets->counts[i]);
 	}
-	else if (strcmp(suffix, "_sum") == 0)
-	{
-		appendStringInfoString(out, "},\"sum\":");
-		json_number(out, value);
-		text->in_buckets = false;
-	}
-	else if (strcmp(suffix, "_count") == 0)
-	{
-		appendStringInfoString(out, ",\"count\":");
-		json_number(out, value);
-		appendStringInfoChar(out, '}');
-	}
-	else
-	{
-		json_open_sample(text, labels, nlabels);
-		appendStringInfoString(out, ",\"value\":");
-		json_number(out, value);
-		appendStringInfoChar(out, '}');
-	}
+	appendStringInfoString(out, "},\"sum\":");
+	json_number(out, buckets->sum);
+	appendStringInfoString(out, ",\"count\":");
+	json_number(out, (double) buckets->counts[buckets->n - 1]);
+	appendStringInfoChar(out, '}');
 }
 
 static void
@@ -442,6 +474,8 @@ json_close_family(TextWriter *text)
 static void
 json_open_sample(TextWriter *text, const FobsLabel *labels, int nlabels)
 {
+	if (!text->announced)
+		json_announce(text);
 	if (text->any_sample)
 		appendStringInfoChar(text->out, ',');
 	text->any_sample = true;

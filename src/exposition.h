@@ -56,27 +56,32 @@ typedef struct FobsExemplar
 	char		span_id[FOBS_SPAN_ID_SIZE];
 } FobsExemplar;
 
+/* A histogram of one set of labels */
+typedef struct FobsBuckets
+{
+	int			n;
+	const char *const *bounds;	/* as text, "+Inf" last */
+	const uint64 *counts;		/* cumulative, so that the last is of all */
+	double		sum;
+	const FobsExemplar *exemplars;	/* one for each bound, or NULL */
+} FobsBuckets;
+
 typedef struct FobsWriter FobsWriter;
 
 struct FobsWriter
 {
+	bool		takes_exemplars;
+
 	/* opens a family; every sample up to the next one belongs to it */
 	void		(*family) (FobsWriter *writer, const FobsFamily *family);
 
-	/*
-	 * suffix is "", or, in this order for each set of labels of a histogram,
-	 * "_bucket" for each bound with "le" as the last label, "_sum", "_count"
-	 */
-	void		(*sample) (FobsWriter *writer, const char *suffix,
-						   const FobsLabel *labels, int nlabels,
-						   double value);
+	/* a sample of a counter or a gauge */
+	void		(*sample) (FobsWriter *writer, const FobsLabel *labels,
+						   int nlabels, double value);
 
-	/*
-	 * tells of the exemplars of the histogram that comes next, one for each
-	 * bound; NULL if they are not wanted
-	 */
-	void		(*exemplars) (FobsWriter *writer,
-							  const FobsExemplar *exemplars);
+	/* all samples of a histogram for one set of labels */
+	void		(*histogram) (FobsWriter *writer, const FobsLabel *labels,
+							  int nlabels, const FobsBuckets *buckets);
 };
 
 /* Writing */
@@ -84,12 +89,12 @@ extern void fobs_write_family(FobsWriter *writer, const FobsFamily *family);
 extern void fobs_write_sample(FobsWriter *writer, const FobsLabel *labels,
 							  int nlabels, double value);
 extern void fobs_write_histogram(FobsWriter *writer, const FobsLabel *labels,
-								 int nlabels, const FobsHistogram *histogram,
-								 double sum_seconds);
-extern void fobs_write_buckets(FobsWriter *writer, const FobsLabel *labels,
-							   int nlabels, const char *const *bounds,
-							   const uint64 *counts, int nbuckets,
-							   double sum);
+								 int nlabels, const FobsBuckets *buckets);
+extern void fobs_write_durations(FobsWriter *writer, const FobsLabel *labels,
+								 int nlabels,
+								 const uint64 counts[FOBS_EXPORT_BOUNDS + 1],
+								 uint64 sum_ns,
+								 const FobsExemplar *exemplars);
 
 /* Pieces that other writers use */
 extern const char *fobs_metric_type_name(FobsMetricType type);

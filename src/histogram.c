@@ -79,6 +79,7 @@ const char *const fobs_histogram_export_text[FOBS_EXPORT_BOUNDS + 1] = {
 };
 
 uint8		fobs_histogram_first_cell[64 * 8];
+uint8		fobs_histogram_export_end[FOBS_EXPORT_BOUNDS + 1];
 
 /* Fills the tables. */
 void
@@ -96,6 +97,10 @@ fobs_histogram_init(void)
 			fobs_histogram_first_cell[bit * 8 + eighth] = cell;
 		}
 	}
+	for (int bound = 0; bound < FOBS_EXPORT_BOUNDS; bound++)
+		fobs_histogram_export_end[bound] =
+			fobs_histogram_cell(export_ns[bound]) + 1;
+	fobs_histogram_export_end[FOBS_EXPORT_BOUNDS] = FOBS_HISTOGRAM_CELLS;
 }
 
 /* How many durations a histogram holds. */
@@ -107,14 +112,6 @@ fobs_histogram_count(const FobsHistogram *histogram)
 	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
 		count += histogram->cells[cell];
 	return count;
-}
-
-/* Adds one histogram to another. */
-void
-fobs_histogram_add(FobsHistogram *to, const FobsHistogram *from)
-{
-	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
-		to->cells[cell] += from->cells[cell];
 }
 
 /*
@@ -172,13 +169,10 @@ fobs_histogram_cumulate(const FobsHistogram *histogram,
 	uint64		seen = 0;
 	int			cell = 0;
 
-	for (int bound = 0; bound < FOBS_EXPORT_BOUNDS; bound++)
+	for (int bound = 0; bound <= FOBS_EXPORT_BOUNDS; bound++)
 	{
-		while (upper_ns[cell] <= export_ns[bound])
+		while (cell < fobs_histogram_export_end[bound])
 			seen += histogram->cells[cell++];
 		counts[bound] = seen;
 	}
-	while (cell < FOBS_HISTOGRAM_CELLS)
-		seen += histogram->cells[cell++];
-	counts[FOBS_EXPORT_BOUNDS] = seen;
 }

@@ -26,7 +26,6 @@ typedef struct FobsHistogram
 
 extern void fobs_histogram_init(void);
 extern uint64 fobs_histogram_count(const FobsHistogram *histogram);
-extern void fobs_histogram_add(FobsHistogram *to, const FobsHistogram *from);
 extern double fobs_histogram_quantile(const FobsHistogram *histogram,
 									  double quantile);
 extern int	fobs_histogram_export_bucket(uint64 duration_ns);
@@ -46,6 +45,9 @@ extern const uint64 fobs_histogram_upper_ns[FOBS_HISTOGRAM_LAST_CELL];
  * highest bit and the given three bits below it.
  */
 extern uint8 fobs_histogram_first_cell[64 * 8];
+
+/* The first cell that is above each of the bounds that exports use */
+extern uint8 fobs_histogram_export_end[FOBS_EXPORT_BOUNDS + 1];
 
 #pragma GCC visibility pop
 

@@ -241,7 +241,7 @@ fobs_metrics_write(FobsWriter *writer)
 	const FobsExemplars *exemplars = NULL;
 	FobsBufferUse buffers;
 
-	if (writer->exemplars != NULL)
+	if (writer->takes_exemplars)
 		exemplars = fobs_exemplars_collect();
 	write_databases(writer, exemplars);
 	write_errors(writer);
@@ -332,15 +332,12 @@ write_databases(FobsWriter *writer, const FobsExemplars *exemplars)
 				continue;
 			if (family == &duration_family)
 			{
-				const FobsExemplar *of_database;
+				uint64		counts[FOBS_EXPORT_BOUNDS + 1];
 
-				if (exemplars != NULL)
-				{
-					of_database = fobs_database_exemplars(exemplars, i);
-					writer->exemplars(writer, of_database);
-				}
-				fobs_write_histogram(writer, &label, 1, &counters->durations,
-									 seconds(counters->duration_ns));
+				fobs_histogram_cumulate(&counters->durations, counts);
+				fobs_write_durations(writer, &label, 1, counts,
+									 counters->duration_ns,
+									 fobs_database_exemplars(exemplars, i));
 			}
 			else if (family == &slow_family)
 				fobs_write_sample(writer, &label, 1, counters->slow);
@@ -420,40 +417,39 @@ write_errors(FobsWriter *writer)
  * that was not given is left out, because an empty label is none.
  */
 static int
-operation_labels(FobsLabel *labels, const FobsOperationSum *sum)
+operation_labels(FobsLabel *labels, const FobsOperationKey *key)
 {
 	labels[0].name = "operation";
-	labels[0].value = sum->operation;
+	labels[0].value = key->operation;
 	labels[1].name = "type";
-	labels[1].value = sum->type;
-	return sum->type[0] != '\0' ? 2 : 1;
+	labels[1].value = key->type;
+	return key->type[0] != '\0' ? 2 : 1;
 }
 
 static void
 write_operations(FobsWriter *writer, const FobsExemplars *exemplars)
 {
 	int			nsums;
-	FobsOperationSum **sums = fobs_operations_sums(&nsums);
+	FobsOperationSum *sums = fobs_operations_sums(&nsums);
 	FobsLabel	labels[2];
 
 	fobs_write_family(writer, &operation_duration_family);
 	for (int i = 0; i < nsums; i++)
 	{
-		const FobsSeriesSnapshot *snapshot = &sums[i]->snapshot;
+		const FobsOperationKey *key = sums[i].key;
+		const FobsSeriesSummary *summary = sums[i].summary;
 
-		if (exemplars != NULL)
-			writer->exemplars(writer,
-							  fobs_operation_exemplars(exemplars,
-													   sums[i]->operation,
-													   sums[i]->type));
-		fobs_write_histogram(writer, labels, operation_labels(labels, sums[i]),
-							 &snapshot->durations,
-							 seconds(snapshot->duration_ns));
+		fobs_write_durations(writer, labels, operation_labels(labels, key),
+							 summary->counts, summary->duration_ns,
+							 fobs_operation_exemplars(exemplars,
+													  key->operation,
+													  key->type));
 	}
 	fobs_write_family(writer, &operation_errors_family);
 	for (int i = 0; i < nsums; i++)
-		fobs_write_sample(writer, labels, operation_labels(labels, sums[i]),
-						  sums[i]->snapshot.errors);
+		fobs_write_sample(writer, labels,
+						  operation_labels(labels, sums[i].key),
+						  sums[i].summary->errors);
 }
 
 /* About what is bounded: in the order of the families, -1 is not measured */
@@ -556,26 +552,35 @@ server_family(FobsWriter *writer, const FobsFamily *family)
 }
 
 static void
-server_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
-			  int nlabels, double value)
+server_labels(const FobsLabel *labels, int nlabels, FobsLabel *translated)
 {
-	FobsWriter *next = ((ServerWriter *) writer)->next;
-	FobsLabel	translated[FOBS_MAX_LABELS + 1];
-
 	for (int i = 0; i < nlabels; i++)
 	{
 		translated[i].name = labels[i].name;
 		translated[i].value = fobs_label_to_server(labels[i].value);
 	}
-	next->sample(next, suffix, translated, nlabels, value);
 }
 
 static void
-server_exemplars(FobsWriter *writer, const FobsExemplar *exemplars)
+server_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			  double value)
 {
 	FobsWriter *next = ((ServerWriter *) writer)->next;
+	FobsLabel	translated[FOBS_MAX_LABELS];
 
-	next->exemplars(next, exemplars);
+	server_labels(labels, nlabels, translated);
+	next->sample(next, translated, nlabels, value);
+}
+
+static void
+server_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+				 const FobsBuckets *buckets)
+{
+	FobsWriter *next = ((ServerWriter *) writer)->next;
+	FobsLabel	translated[FOBS_MAX_LABELS];
+
+	server_labels(labels, nlabels, translated);
+	next->histogram(next, translated, nlabels, buckets);
 }
 
 /* Puts a writer behind one that translates to the server's encoding. */
@@ -586,8 +591,8 @@ server_writer_create(FobsWriter *next)
 
 	server->writer.family = server_family;
 	server->writer.sample = server_sample;
-	if (next->exemplars != NULL)
-		server->writer.exemplars = server_exemplars;
+	server->writer.histogram = server_histogram;
+	server->writer.takes_exemplars = next->takes_exemplars;
 	server->next = next;
 	return &server->writer;
 }
@@ -599,10 +604,9 @@ row_family(FobsWriter *writer, const FobsFamily *family)
 }
 
 static void
-row_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
-		   int nlabels, double value)
+put_row(RowWriter *row, const char *suffix, const FobsLabel *labels,
+		int nlabels, double value)
 {
-	RowWriter  *row = (RowWriter *) writer;
 	const FobsFamily *family = row->family;
 	MemoryContext old_context = MemoryContextSwitchTo(row->row_context);
 	StringInfoData json;
@@ -622,6 +626,32 @@ row_sample(FobsWriter *writer, const char *suffix, const FobsLabel *labels,
 	MemoryContextReset(row->row_context);
 }
 
+static void
+row_sample(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+		   double value)
+{
+	put_row((RowWriter *) writer, "", labels, nlabels, value);
+}
+
+static void
+row_histogram(FobsWriter *writer, const FobsLabel *labels, int nlabels,
+			  const FobsBuckets *buckets)
+{
+	RowWriter  *row = (RowWriter *) writer;
+	FobsLabel	bucket[FOBS_MAX_LABELS + 1];
+
+	for (int i = 0; i < nlabels; i++)
+		bucket[i] = labels[i];
+	bucket[nlabels].name = "le";
+	for (int i = 0; i < buckets->n; i++)
+	{
+		bucket[nlabels].value = buckets->bounds[i];
+		put_row(row, "_bucket", bucket, nlabels + 1, buckets->counts[i]);
+	}
+	put_row(row, "_sum", labels, nlabels, buckets->sum);
+	put_row(row, "_count", labels, nlabels, buckets->counts[buckets->n - 1]);
+}
+
 PG_FUNCTION_INFO_V1(fraiseql_obs_metrics);
 PG_FUNCTION_INFO_V1(fraiseql_obs_export_metrics);
 
@@ -639,6 +669,7 @@ fraiseql_obs_metrics(PG_FUNCTION_ARGS)
 
 	row.writer.family = row_family;
 	row.writer.sample = row_sample;
+	row.writer.histogram = row_histogram;
 	row.rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	row.row_context = AllocSetContextCreate(CurrentMemoryContext,
 											"fraiseql_obs metrics row",

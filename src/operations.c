@@ -68,8 +68,8 @@ typedef struct OperationSums
 {
 	int			n;
 	int			size;
-	FobsOperationSum **sums;
-	FobsOperationSum *other;
+	FobsOperationSum *sums;
+	FobsSeriesSummary other;
 } OperationSums;
 
 /* A real operation of this name is not told apart from the rest. */
@@ -82,15 +82,13 @@ is_other(const FobsOperationKey *key)
 }
 
 static void
-collect_sum(const void *key, const FobsSeriesSnapshot *snapshot, void *arg)
+collect_sum(const void *key, FobsSeriesSummary *summary, void *arg)
 {
-	const FobsOperationKey *operation = key;
 	OperationSums *sums = arg;
-	FobsOperationSum *sum;
 
-	if (is_other(operation))
+	if (is_other(key))
 	{
-		fobs_series_snapshot_add(&sums->other->snapshot, snapshot);
+		fobs_series_summary_add(&sums->other, summary);
 		return;
 	}
 
@@ -99,57 +97,55 @@ collect_sum(const void *key, const FobsSeriesSnapshot *snapshot, void *arg)
 	{
 		sums->size *= 2;
 		sums->sums = repalloc(sums->sums,
-							  sums->size * sizeof(FobsOperationSum *));
+							  sums->size * sizeof(FobsOperationSum));
 	}
-	sum = palloc(sizeof(FobsOperationSum));
-	strlcpy(sum->operation, operation->operation, FOBS_OPERATION_SIZE);
-	strlcpy(sum->type, operation->type, FOBS_OPERATION_TYPE_SIZE);
-	sum->snapshot = *snapshot;
-	sums->sums[sums->n++] = sum;
+	sums->sums[sums->n].key = key;
+	sums->sums[sums->n++].summary = summary;
 }
 
 static int
 compare_sums(const void *a, const void *b)
 {
-	const FobsOperationSum *left = *(FobsOperationSum *const *) a;
-	const FobsOperationSum *right = *(FobsOperationSum *const *) b;
+	const FobsOperationKey *left = ((const FobsOperationSum *) a)->key;
+	const FobsOperationKey *right = ((const FobsOperationSum *) b)->key;
 	int			order = strcmp(left->operation, right->operation);
 
 	return order != 0 ? order : strcmp(left->type, right->type);
 }
 
 /*
- * Sums each (operation, type) over the databases.  Returns an array of
- * pointers in the order of their names, last "other" if it has calls; all
- * palloc'd.
+ * Sums each (operation, type) over the databases.  Returns an array in the
+ * order of their names, last "other" if it has calls.  All of it is in the
+ * current memory context, which the caller is to reset.
  */
-FobsOperationSum **
+FobsOperationSum *
 fobs_operations_sums(int *nsums)
 {
-	OperationSums sums = {0};
+	static const FobsOperationKey other = {.operation = FOBS_LABEL_OTHER};
+	OperationSums *all = palloc0(sizeof(OperationSums));
+	FobsOperationSum *sums;
 	int			kept = 0;
 
-	sums.size = 64;
-	sums.sums = palloc(sums.size * sizeof(FobsOperationSum *));
-	sums.other = palloc0(sizeof(FobsOperationSum));
-	strlcpy(sums.other->operation, FOBS_LABEL_OTHER, FOBS_OPERATION_SIZE);
-	sums.other->snapshot.min_ns = PG_UINT64_MAX;
-	fobs_series_visit(store, collect_sum, &sums);
-	qsort(sums.sums, sums.n, sizeof(FobsOperationSum *), compare_sums);
+	all->size = 64;
+	all->sums = palloc(all->size * sizeof(FobsOperationSum));
+	fobs_series_visit_summaries(store, collect_sum, all);
+	sums = all->sums;
+	qsort(sums, all->n, sizeof(FobsOperationSum), compare_sums);
 
-	for (int i = 0; i < sums.n; i++)
+	for (int i = 0; i < all->n; i++)
 	{
-		if (kept > 0 &&
-			compare_sums(&sums.sums[kept - 1], &sums.sums[i]) == 0)
-			fobs_series_snapshot_add(&sums.sums[kept - 1]->snapshot,
-									 &sums.sums[i]->snapshot);
+		if (kept > 0 && compare_sums(&sums[kept - 1], &sums[i]) == 0)
+			fobs_series_summary_add(sums[kept - 1].summary, sums[i].summary);
 		else
-			sums.sums[kept++] = sums.sums[i];
+			sums[kept++] = sums[i];
 	}
-	if (sums.other->snapshot.calls > 0)
-		sums.sums[kept++] = sums.other;
+	if (fobs_series_summary_calls(&all->other) > 0)
+	{
+		sums[kept].key = &other;
+		sums[kept++].summary = &all->other;
+	}
 	*nsums = kept;
-	return sums.sums;
+	return sums;
 }
 
 /* Tells about the store of operations. */

@@ -25,9 +25,8 @@ typedef struct FobsOperationKey
 /* An operation summed over the databases; UTF-8 */
 typedef struct FobsOperationSum
 {
-	char		operation[FOBS_OPERATION_SIZE];
-	char		type[FOBS_OPERATION_TYPE_SIZE];
-	FobsSeriesSnapshot snapshot;
+	const FobsOperationKey *key;	/* its database means nothing */
+	FobsSeriesSummary *summary;
 } FobsOperationSum;
 
 extern void fobs_operations_shmem_request(void);
@@ -36,7 +35,7 @@ extern void fobs_operations_count(const FobsOperationKey *key,
 								  FobsSeriesRef *ref,
 								  const FobsObservation *observation);
 extern void fobs_operations_visit(FobsSeriesVisitor visitor, void *arg);
-extern FobsOperationSum **fobs_operations_sums(int *nsums);
+extern FobsOperationSum *fobs_operations_sums(int *nsums);
 extern FobsSeriesStoreInfo fobs_operations_info(void);
 extern void fobs_operations_reset(void);
 

@@ -84,6 +84,13 @@ fobs_queries_visit(FobsSeriesVisitor visitor, void *arg)
 	fobs_series_visit(store, visitor, arg);
 }
 
+/* The same with what exports tell of them */
+void
+fobs_queries_visit_summaries(FobsSeriesSummaryVisitor visitor, void *arg)
+{
+	fobs_series_visit_summaries(store, visitor, arg);
+}
+
 /* Tells about the store of queries. */
 FobsSeriesStoreInfo
 fobs_queries_info(void)

@@ -24,6 +24,8 @@ extern void fobs_queries_shmem_startup(void);
 extern void fobs_queries_count(Oid userid, int64 queryid, bool toplevel,
 							   const FobsObservation *observation);
 extern void fobs_queries_visit(FobsSeriesVisitor visitor, void *arg);
+extern void fobs_queries_visit_summaries(FobsSeriesSummaryVisitor visitor,
+										 void *arg);
 extern FobsSeriesStoreInfo fobs_queries_info(void);
 extern void fobs_queries_reset(void);
 

@@ -8,10 +8,7 @@
  * series database pays for.  Hence JSON alone, with the form of all metrics in
  * JSON, so that who reads the one reads the other.
  *
- * A query is summed over the users who ask it.  To choose the queries it takes
- * to have seen all of them, and a sum with a histogram is large, so they are
- * visited twice: for the time of each, and for all of those that were chosen.
- * What is counted between the two visits may be in the second one alone.
+ * A query is summed over the users who ask it.
  *
  * What had no room or gave way is a query called "other" of no database; what
  * the server computes no identifier for has no such label.
@@ -44,8 +41,7 @@ typedef struct SumKey
 typedef struct QuerySum
 {
 	SumKey		key;			/* must be first */
-	uint64		duration_ns;
-	FobsSeriesSnapshot *snapshot;	/* NULL: it is not told */
+	FobsSeriesSummary summary;
 } QuerySum;
 
 /* The names of databases, as far as they are told apart */
@@ -91,34 +87,20 @@ sum_key(const FobsQueryKey *query)
 	return key;
 }
 
-/* First visit: adds up how long each query took. */
 static void
-add_duration(const void *query, const FobsSeriesSnapshot *snapshot, void *arg)
+add_summary(const void *query, FobsSeriesSummary *summary, void *arg)
 {
 	SumKey		key = sum_key(query);
 	QuerySum   *sum;
 	bool		found;
 
-	if (snapshot->calls == 0)
+	if (fobs_series_summary_calls(summary) == 0)
 		return;
 	sum = hash_search((HTAB *) arg, &key, HASH_ENTER, &found);
-	if (!found)
-	{
-		sum->duration_ns = 0;
-		sum->snapshot = NULL;
-	}
-	sum->duration_ns += snapshot->duration_ns;
-}
-
-/* Second visit: adds up all of those that are told. */
-static void
-add_snapshot(const void *query, const FobsSeriesSnapshot *snapshot, void *arg)
-{
-	SumKey		key = sum_key(query);
-	QuerySum   *sum = hash_search((HTAB *) arg, &key, HASH_FIND, NULL);
-
-	if (sum != NULL && sum->snapshot != NULL)
-		fobs_series_snapshot_add(sum->snapshot, snapshot);
+	if (found)
+		fobs_series_summary_add(&sum->summary, summary);
+	else
+		sum->summary = *summary;
 }
 
 /* The longest first, and of equal ones always the same */
@@ -128,14 +110,13 @@ compare_sums(const void *a, const void *b)
 	const QuerySum *left = *(QuerySum *const *) a;
 	const QuerySum *right = *(QuerySum *const *) b;
 
-	if (left->duration_ns != right->duration_ns)
-		return left->duration_ns > right->duration_ns ? -1 : 1;
+	if (left->summary.duration_ns != right->summary.duration_ns)
+		return left->summary.duration_ns > right->summary.duration_ns ? -1 : 1;
 	return memcmp(&left->key, &right->key, sizeof(SumKey));
 }
 
 /*
- * Returns the queries that took most time, those first; all is palloc'd, the
- * array alone and the rest with the hash table.
+ * Returns the queries that took most time, those first; the array is palloc'd.
  */
 static QuerySum **
 find_slowest(HTAB *sums, int *ntold)
@@ -145,16 +126,13 @@ find_slowest(HTAB *sums, int *ntold)
 	HASH_SEQ_STATUS status;
 	int			n = 0;
 
-	fobs_queries_visit(add_duration, sums);
+	fobs_queries_visit_summaries(add_summary, sums);
 	sorted = palloc((hash_get_num_entries(sums) + 1) * sizeof(QuerySum *));
 	hash_seq_init(&status, sums);
 	while ((sum = hash_seq_search(&status)) != NULL)
 		sorted[n++] = sum;
 	qsort(sorted, n, sizeof(QuerySum *), compare_sums);
 	*ntold = Min(n, MAX_TOLD);
-	for (int i = 0; i < *ntold; i++)
-		sorted[i]->snapshot = palloc0(sizeof(FobsSeriesSnapshot));
-	fobs_queries_visit(add_snapshot, sums);
 	return sorted;
 }
 
@@ -199,17 +177,15 @@ fill_labels(QueryLabels *labels, const Databases *databases,
 
 static void
 write_sum(FobsWriter *writer, const FobsFamily *family,
-		  const QueryLabels *labels, const FobsSeriesSnapshot *snapshot)
+		  const QueryLabels *labels, const FobsSeriesSummary *summary)
 {
 	if (family == &duration_family)
-		fobs_write_histogram(writer, labels->labels, labels->n,
-							 &snapshot->durations,
-							 snapshot->duration_ns / 1e9);
+		fobs_write_durations(writer, labels->labels, labels->n,
+							 summary->counts, summary->duration_ns, NULL);
 	else if (family == &errors_family)
-		fobs_write_sample(writer, labels->labels, labels->n,
-						  snapshot->errors);
+		fobs_write_sample(writer, labels->labels, labels->n, summary->errors);
 	else
-		fobs_write_sample(writer, labels->labels, labels->n, snapshot->rows);
+		fobs_write_sample(writer, labels->labels, labels->n, summary->rows);
 }
 
 /*
@@ -244,11 +220,8 @@ fobs_query_metrics_export(StringInfo out)
 		{
 			QueryLabels labels;
 
-			/* it may have given way meanwhile */
-			if (told[i]->snapshot->calls == 0)
-				continue;
 			fill_labels(&labels, databases, &told[i]->key);
-			write_sum(writer, families[f], &labels, told[i]->snapshot);
+			write_sum(writer, families[f], &labels, &told[i]->summary);
 		}
 	}
 	fobs_text_writer_finish(writer);

@@ -571,8 +571,10 @@ fobs_series_count_searching(FobsSeriesStore *store, const void *key,
 }
 
 static void
-read_counters(FobsSeriesCounters *counters, FobsSeriesSnapshot *snapshot)
+copy_snapshot(FobsSeriesCounters *counters, void *copy)
 {
+	FobsSeriesSnapshot *snapshot = copy;
+
 	for (int cell = 0; cell < FOBS_HISTOGRAM_CELLS; cell++)
 		snapshot->durations.cells[cell] =
 			pg_atomic_read_u64(&counters->cells[cell]);
@@ -588,36 +590,64 @@ read_counters(FobsSeriesCounters *counters, FobsSeriesSnapshot *snapshot)
 		(TimestampTz) pg_atomic_read_u64(&counters->last_call);
 }
 
-/* Adds what one series holds to another. */
-void
-fobs_series_snapshot_add(FobsSeriesSnapshot *to,
-						 const FobsSeriesSnapshot *from)
+/* Cells are added up where they are: to copy them costs more than the rest. */
+static void
+copy_summary(FobsSeriesCounters *counters, void *copy)
 {
-	fobs_histogram_add(&to->durations, &from->durations);
-	to->calls += from->calls;
-	to->errors += from->errors;
-	to->slow += from->slow;
-	to->rows += from->rows;
-	to->duration_ns += from->duration_ns;
-	to->planning_ns += from->planning_ns;
-	to->min_ns = Min(to->min_ns, from->min_ns);
-	to->max_ns = Max(to->max_ns, from->max_ns);
-	to->last_call = Max(to->last_call, from->last_call);
+	FobsSeriesSummary *summary = copy;
+	uint64		seen = 0;
+	int			cell = 0;
+
+	for (int bound = 0; bound <= FOBS_EXPORT_BOUNDS; bound++)
+	{
+		while (cell < fobs_histogram_export_end[bound])
+			seen += pg_atomic_read_u64(&counters->cells[cell++]);
+		summary->counts[bound] = seen;
+	}
+	summary->errors = pg_atomic_read_u64(&counters->errors);
+	summary->rows = pg_atomic_read_u64(&counters->rows);
+	summary->duration_ns = pg_atomic_read_u64(&counters->duration_ns);
 }
 
-/* A series' copy in a read of the whole store */
-typedef struct SeriesCopy
+/* Adds what one series holds to another. */
+void
+fobs_series_summary_add(FobsSeriesSummary *to, const FobsSeriesSummary *from)
 {
-	FobsSeriesSnapshot snapshot;
-	char		key[FLEXIBLE_ARRAY_MEMBER];
-} SeriesCopy;
+	for (int bound = 0; bound <= FOBS_EXPORT_BOUNDS; bound++)
+		to->counts[bound] += from->counts[bound];
+	to->errors += from->errors;
+	to->rows += from->rows;
+	to->duration_ns += from->duration_ns;
+}
 
-/* Copies the series in use; caller holds fold_lock.  Returns how many. */
-static int
-copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
+/* Copies of a store's series in use, and of "other" behind them */
+typedef struct SeriesCopies
 {
-	int			ncopies = 0;
+	void		(*copy) (FobsSeriesCounters *counters, void *copy);
+	Size		key_size;		/* aligned: behind the key is the copy */
+	Size		size;			/* of both */
+	int			n;				/* without "other", which has no key */
+	int			max;			/* likewise: how many there is room for */
+	char	   *data;
+} SeriesCopies;
 
+static void *
+nth_key(const SeriesCopies *copies, int n)
+{
+	return copies->data + n * copies->size;
+}
+
+static void *
+nth_copy(const SeriesCopies *copies, int n)
+{
+	return (char *) nth_key(copies, n) + copies->key_size;
+}
+
+/* Copies the series in use; caller holds fold_lock. */
+static void
+copy_series(FobsSeriesStore *store, SeriesCopies *copies)
+{
+	copies->n = 0;
 	for (int partition = 0; partition < SERIES_PARTITIONS; partition++)
 	{
 		LWLock	   *lock = &store->partition_locks[partition].lock;
@@ -627,19 +657,45 @@ copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
 		{
 			FobsSeries *series = store->buckets[b];
 
-			for (; series != NULL && ncopies < max; series = series->next)
+			for (; series != NULL && copies->n < copies->max;
+				 series = series->next)
 			{
-				SeriesCopy *copy;
-
-				copy = (SeriesCopy *) (copies + ncopies * copy_size);
-				read_counters(&series->counters, &copy->snapshot);
-				memcpy(copy->key, series->key, store->key_size);
-				ncopies++;
+				memcpy(nth_key(copies, copies->n), series->key,
+					   store->key_size);
+				copies->copy(&series->counters, nth_copy(copies, copies->n));
+				copies->n++;
 			}
 		}
 		LWLockRelease(lock);
 	}
-	return ncopies;
+}
+
+/* Copies a store in the current memory context. */
+static void
+copy_store(FobsSeriesStore *store, SeriesCopies *copies, Size size)
+{
+	int			max = store->nused;
+
+	copies->key_size = MAXALIGN(store->key_size);
+	copies->size = copies->key_size + MAXALIGN(size);
+	copies->data = NULL;
+
+	/* series may appear meanwhile; if there is no room for all, start over */
+	do
+	{
+		if (copies->data != NULL)
+			pfree(copies->data);
+		max = Min(max + max / 4 + SERIES_PARTITIONS, store->limit);
+		copies->max = max;
+		copies->data = MemoryContextAllocHuge(CurrentMemoryContext,
+											  mul_size(max + 1,
+													   copies->size));
+
+		LWLockAcquire(store->fold_lock, LW_SHARED);
+		copy_series(store, copies);
+		copies->copy(&store->other, nth_copy(copies, copies->n));
+		LWLockRelease(store->fold_lock);
+	} while (copies->n == max && max < store->limit);
 }
 
 /*
@@ -650,38 +706,40 @@ copy_series(FobsSeriesStore *store, char *copies, Size copy_size, int max)
 void
 fobs_series_visit(FobsSeriesStore *store, FobsSeriesVisitor visitor, void *arg)
 {
-	Size		copy_size = offsetof(SeriesCopy, key) + store->key_size;
-	FobsSeriesSnapshot other;
-	char	   *copies = NULL;
-	int			ncopies;
-	int			max = store->nused;
+	SeriesCopies copies = {.copy = copy_snapshot};
 
-	copy_size = MAXALIGN(copy_size);
-
-	/* series may appear meanwhile; if there is no room for all, start over */
-	do
+	copy_store(store, &copies, sizeof(FobsSeriesSnapshot));
+	for (int i = 0; i < copies.n; i++)
 	{
-		if (copies != NULL)
-			pfree(copies);
-		max = Min(max + max / 4 + SERIES_PARTITIONS, store->limit);
-		copies = MemoryContextAllocHuge(CurrentMemoryContext,
-										mul_size(max, copy_size));
+		const FobsSeriesSnapshot *snapshot = nth_copy(&copies, i);
 
-		LWLockAcquire(store->fold_lock, LW_SHARED);
-		ncopies = copy_series(store, copies, copy_size, max);
-		read_counters(&store->other, &other);
-		LWLockRelease(store->fold_lock);
-	} while (ncopies == max && max < store->limit);
-
-	for (int i = 0; i < ncopies; i++)
-	{
-		SeriesCopy *copy = (SeriesCopy *) (copies + i * copy_size);
-
-		if (copy->snapshot.calls > 0)
-			visitor(copy->key, &copy->snapshot, arg);
+		if (snapshot->calls > 0)
+			visitor(nth_key(&copies, i), snapshot, arg);
 	}
-	visitor(NULL, &other, arg);
-	pfree(copies);
+	visitor(NULL, nth_copy(&copies, copies.n), arg);
+	pfree(copies.data);
+}
+
+/*
+ * The same with summaries, which are an eighth of the size.  What the visitor
+ * is given is its own to keep and to change, until the memory context is
+ * reset.
+ */
+void
+fobs_series_visit_summaries(FobsSeriesStore *store,
+							FobsSeriesSummaryVisitor visitor, void *arg)
+{
+	SeriesCopies copies = {.copy = copy_summary};
+
+	copy_store(store, &copies, sizeof(FobsSeriesSummary));
+	for (int i = 0; i < copies.n; i++)
+	{
+		FobsSeriesSummary *summary = nth_copy(&copies, i);
+
+		if (fobs_series_summary_calls(summary) > 0)
+			visitor(nth_key(&copies, i), summary, arg);
+	}
+	visitor(NULL, nth_copy(&copies, copies.n), arg);
 }
 
 /*

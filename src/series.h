@@ -41,8 +41,24 @@ typedef struct FobsSeriesSnapshot
 	TimestampTz last_call;
 } FobsSeriesSnapshot;
 
-extern void fobs_series_snapshot_add(FobsSeriesSnapshot *to,
-									 const FobsSeriesSnapshot *from);
+/* What exports tell of a series, as a private copy */
+typedef struct FobsSeriesSummary
+{
+	uint64		counts[FOBS_EXPORT_BOUNDS + 1]; /* see histogram.h */
+	uint64		errors;
+	uint64		rows;
+	uint64		duration_ns;
+} FobsSeriesSummary;
+
+extern void fobs_series_summary_add(FobsSeriesSummary *to,
+									const FobsSeriesSummary *from);
+
+/* How many calls it is of */
+static inline uint64
+fobs_series_summary_calls(const FobsSeriesSummary *summary)
+{
+	return summary->counts[FOBS_EXPORT_BOUNDS];
+}
 
 /* About a store itself */
 typedef struct FobsSeriesStoreInfo
@@ -69,6 +85,12 @@ typedef void (*FobsSeriesVisitor) (const void *key,
 								   void *arg);
 extern void fobs_series_visit(FobsSeriesStore *store,
 							  FobsSeriesVisitor visitor, void *arg);
+typedef void (*FobsSeriesSummaryVisitor) (const void *key,
+										  FobsSeriesSummary *summary,
+										  void *arg);
+extern void fobs_series_visit_summaries(FobsSeriesStore *store,
+										FobsSeriesSummaryVisitor visitor,
+										void *arg);
 extern void fobs_series_reset(FobsSeriesStore *store);
 extern FobsSeriesStoreInfo fobs_series_store_info(FobsSeriesStore *store);
 

@@ -2,6 +2,9 @@
 # scrape.py - asks an HTTP server for a page again and again.
 #
 #   scrape.py URL TIMES [PAUSE]
+#   scrape.py URL -
+#
+# The second form asks once for each line that it reads.
 #
 # Prints, in one line, the median and the 99th percentile of the time until the
 # answer was read, in milliseconds, its bytes, and its samples if it is a
@@ -13,11 +16,11 @@ import time
 import urllib.parse
 
 url = urllib.parse.urlsplit(sys.argv[1])
-times = int(sys.argv[2])
+times = sys.stdin if sys.argv[2] == "-" else range(int(sys.argv[2]))
 pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0
 connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
 taken = []
-for i in range(times):
+for _ in times:
     began = time.perf_counter()
     connection.request("GET", url.path)
     answer = connection.getresponse()
