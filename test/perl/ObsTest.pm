@@ -18,6 +18,24 @@ use parent 'Exporter';
 our @EXPORT = qw(start_node observe op counts took totals errors metric
   reset_counts set_guard make_old_audit_log maintain connect_drivers);
 
+# A new cluster is a copy of the one in INITDB_TEMPLATE, if that is set and the
+# test has no wishes of its own: PostgreSQL::Test::Cluster does so itself since
+# 17.
+sub copy_or_run
+{
+	my ($run, @command) = @_;
+
+	@command = ('cp', '-RPp', $ENV{INITDB_TEMPLATE}, $1)
+	  if defined $ENV{INITDB_TEMPLATE} && "@command" =~ /^initdb -D (\S+) -A trust -N$/;
+	return $run->(@command);
+}
+
+{
+	no warnings 'redefine';
+	my $run = \&PostgreSQL::Test::Utils::system_or_bail;
+	*PostgreSQL::Test::Utils::system_or_bail = sub { return copy_or_run($run, @_) };
+}
+
 # Audit logs have partitions of days of UTC, and tests name them by how long ago
 # they were.  So a test that would run across midnight begins after it: fewer
 # seconds are left of the day then than any of them takes.
