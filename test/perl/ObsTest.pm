@@ -64,9 +64,11 @@ sub start_node
 		"shared_preload_libraries = 'pg_stat_statements,fraiseql_obs'");
 	$node->append_conf('postgresql.conf', $conf) if defined $conf;
 	$node->start;
-	$node->safe_psql('postgres',
-		'CREATE EXTENSION pg_stat_statements; CREATE EXTENSION fraiseql_obs');
-	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$node->safe_psql('postgres', q(
+		CREATE EXTENSION pg_stat_statements;
+		CREATE EXTENSION fraiseql_obs;
+		CREATE DATABASE app STRATEGY file_copy;
+	));
 	reset_counts($node);
 	return $node;
 }
