@@ -18,15 +18,19 @@ use parent 'Exporter';
 our @EXPORT = qw(start_node observe op counts took totals errors metric
   reset_counts set_guard make_old_audit_log maintain connect_drivers);
 
-# A new cluster is a copy of the one in INITDB_TEMPLATE, if that is set and the
-# test has no wishes of its own: PostgreSQL::Test::Cluster does so itself since
-# 17.
+# The first cluster of a test is a copy of the one in INITDB_TEMPLATE, if that is
+# set and the test has no wishes of its own: PostgreSQL::Test::Cluster does so
+# itself since 17.  Others are made, so that each has an identifier of its own.
 sub copy_or_run
 {
 	my ($run, @command) = @_;
+	my $template = $ENV{INITDB_TEMPLATE};
 
-	@command = ('cp', '-RPp', $ENV{INITDB_TEMPLATE}, $1)
-	  if defined $ENV{INITDB_TEMPLATE} && "@command" =~ /^initdb -D (\S+) -A trust -N$/;
+	if (defined $template)
+	{
+		@command = ('cp', '-RPp', $template, $1) if "@command" =~ /^initdb -D (\S+) -A trust -N$/;
+		delete $ENV{INITDB_TEMPLATE} if grep { $_ eq $template } @command;
+	}
 	return $run->(@command);
 }
 
