@@ -19,17 +19,19 @@ our @EXPORT = qw(start_node observe op counts took totals errors metric
   reset_counts set_guard make_old_audit_log maintain connect_drivers);
 
 # The first cluster of a test is a copy of the one in INITDB_TEMPLATE, if that is
-# set and the test has no wishes of its own: PostgreSQL::Test::Cluster does so
-# itself since 17.  Others are made, so that each has an identifier of its own.
-sub copy_or_run
+# set and the test has no wishes of its own, as PostgreSQL::Test::Cluster makes
+# them all since 17.  Others are made, so that each has an identifier of its own.
+my $clusters = 0;
+
+sub make_cluster
 {
 	my ($run, @command) = @_;
-	my $template = $ENV{INITDB_TEMPLATE};
+	my $template = $ENV{INITDB_TEMPLATE} // '';
 
-	if (defined $template)
+	if ("@command" =~ /^(?:initdb -D (\S+) -A trust -N|cp .*\Q$template\E (\S+))$/ && $template ne '')
 	{
-		@command = ('cp', '-RPp', $template, $1) if "@command" =~ /^initdb -D (\S+) -A trust -N$/;
-		delete $ENV{INITDB_TEMPLATE} if grep { $_ eq $template } @command;
+		my $folder = $1 // $2;
+		@command = $clusters++ ? ('initdb', '-D', $folder, '-A', 'trust', '-N') : ('cp', '-RPp', $template, $folder);
 	}
 	return $run->(@command);
 }
@@ -37,7 +39,7 @@ sub copy_or_run
 {
 	no warnings 'redefine';
 	my $run = \&PostgreSQL::Test::Utils::system_or_bail;
-	*PostgreSQL::Test::Utils::system_or_bail = sub { return copy_or_run($run, @_) };
+	*PostgreSQL::Test::Utils::system_or_bail = sub { return make_cluster($run, @_) };
 }
 
 # Audit logs have partitions of days of UTC, and tests name them by how long ago
