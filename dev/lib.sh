@@ -95,11 +95,11 @@ as_server()
 	run "${unprivileged[@]}" "$@"
 }
 
-# Makes $work, writable for the server's user; its path is short because
-# sockets live in it.
+# Makes $work, writable for the server's user, in /tmp or a folder; its path is
+# short because sockets live in it.
 make_work()
 {
-	work=$(mktemp -d /tmp/fobs.XXXXXX)
+	work=$(mktemp -d "${1:-/tmp}/fobs.XXXXXX")
 	trap end_work EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT

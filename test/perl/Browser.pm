@@ -3,17 +3,24 @@
 # Messages are JSON with a zero byte behind each: commands on its descriptor 3,
 # answers and events on its descriptor 4.  Each page is a session of its own in
 # its own browser, so that nothing is left of one to the next.
+#
+# What it says itself is shown when it does not start, or ends before it should.
+# Its start is tried again then, as that is none of what is tested here.
 
 package Browser;
 
 use strict;
 use warnings FATAL => 'all';
 
+use Fcntl qw(F_DUPFD);
 use IO::Select;
 use JSON::PP;
-use POSIX qw(_exit dup2);
+use POSIX qw(_exit dup2 WNOHANG);
 use PostgreSQL::Test::Utils;
+use Test::More;
 use Time::HiRes qw(sleep time);
+
+my $tries = 3;
 
 # Is there one?
 sub is_there
@@ -25,28 +32,70 @@ sub is_there
 sub new
 {
 	my ($class) = @_;
-	my $folder = PostgreSQL::Test::Utils::tempdir;
-	my $self = bless { id => 0, buffer => '', events => [] }, $class;
+
+	foreach my $try (1 .. $tries)
+	{
+		my $self = bless { id => 0, buffer => '', events => [], folder => PostgreSQL::Test::Utils::tempdir }, $class;
+
+		return $self if eval { $self->start; $self->take_page; 1 };
+		my $trouble = "chromium did not start: $@";
+		$self->kill_browser;
+		die $trouble if $try == $tries;
+		diag $trouble;
+	}
+}
+
+# Starts the program.  Its ends of the pipes may have any number here, so they
+# go where none of those that it is to have is before they get these.
+sub start
+{
+	my ($self) = @_;
 
 	pipe my $commands, $self->{to} or die "pipe: $!";
 	pipe $self->{from}, my $answers or die "pipe: $!";
 	$self->{pid} = fork // die "fork: $!";
 	if ($self->{pid} == 0)
 	{
-		dup2(fileno $commands, 10) && dup2(fileno $answers, 11)
-		  && dup2(10, 3) && dup2(11, 4) or _exit(1);
-		open STDOUT, '>', "$folder/log";
-		open STDERR, '>&', \*STDOUT;
+		my $in = fcntl $commands, F_DUPFD, 5;
+		my $out = fcntl $answers, F_DUPFD, 5;
+
+		open STDOUT, '>', "$self->{folder}/log" or _exit(1);
+		open STDERR, '>&', \*STDOUT or _exit(1);
+		dup2($in, 3) && dup2($out, 4) or _exit(1);
+		POSIX::close($_) foreach $in, $out;
 		exec 'chromium', '--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking',
-		  '--disable-dev-shm-usage', '--no-first-run', '--remote-debugging-pipe', "--user-data-dir=$folder/profile"
+		  '--disable-dev-shm-usage', '--no-first-run', '--remote-debugging-pipe',
+		  "--user-data-dir=$self->{folder}/profile", 'about:blank'
 		  or _exit(1);
 	}
-	$self->{to}->autoflush(1);
+	return;
+}
 
-	my $target = $self->call('Target.createTarget', url => 'about:blank')->{targetId};
-	$self->{session} = $self->call('Target.attachToTarget', targetId => $target, flatten => JSON::PP::true)->{sessionId};
+# Takes the page that it opens itself, which may be after it answers.
+sub take_page
+{
+	my ($self) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $page;
+
+	while (!$page)
+	{
+		($page) = grep { $_->{type} eq 'page' } @{ $self->call('Target.getTargets')->{targetInfos} };
+		die 'no page' if time > $deadline;
+		sleep 0.1 if !$page;
+	}
+	$self->{session} = $self->call('Target.attachToTarget', targetId => $page->{targetId}, flatten => JSON::PP::true)->{sessionId};
 	$self->call("$_.enable") foreach qw(Page Runtime Log Network);
-	return $self;
+	return;
+}
+
+# What went wrong, with the end of what it says itself
+sub trouble
+{
+	my ($self, $what) = @_;
+	my $log = eval { slurp_file("$self->{folder}/log") } // '';
+
+	return "$what\n" . substr($log, -4000) . "\n";
 }
 
 # The next message; undef if there is none in time
@@ -58,9 +107,22 @@ sub read_message
 	while (($end = index $self->{buffer}, "\0") < 0)
 	{
 		my $left = $deadline - time;
-		return if $left <= 0 || !IO::Select->new($self->{from})->can_read($left);
-		sysread $self->{from}, $self->{buffer}, 1 << 20, length $self->{buffer}
-		  or die 'chromium has ended';
+
+		return if $left <= 0;
+		if (IO::Select->new($self->{from})->can_read($left < 1 ? $left : 1))
+		{
+			my $n = sysread $self->{from}, $self->{buffer}, 1 << 20, length $self->{buffer};
+
+			next if $n || !defined $n && $!{EINTR};
+			waitpid $self->{pid}, 0;
+		}
+		elsif (waitpid($self->{pid}, WNOHANG) == 0)
+		{
+			next;
+		}
+		my $status = $?;
+		delete $self->{pid};
+		die $self->trouble("chromium has ended with status $status");
 	}
 	my $message = substr $self->{buffer}, 0, $end + 1, '';
 	return decode_json(substr $message, 0, -1);
@@ -73,7 +135,7 @@ sub call
 	my $id = ++$self->{id};
 	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 
-	print { $self->{to} } encode_json({
+	syswrite $self->{to}, encode_json({
 		id => $id, method => $method, params => \%params,
 		$self->{session} ? (sessionId => $self->{session}) : () }) . "\0";
 	while (my $message = $self->read_message($deadline))
@@ -83,16 +145,21 @@ sub call
 			push @{ $self->{events} }, $message;
 			next;
 		}
-		die "$method: $message->{error}{message}" if $message->{error};
+		die $self->trouble("$method: $message->{error}{message}") if $message->{error};
 		return $message->{result};
 	}
-	die "$method: no answer";
+	die $self->trouble("$method: no answer");
 }
 
+# Opens a page and waits until all of it is there: the browser answers when it
+# has begun to come.
 sub open_page
 {
 	my ($self, $url) = @_;
-	return $self->call('Page.navigate', url => $url);
+
+	$self->call('Page.navigate', url => $url);
+	$self->becomes('document.readyState === "complete"') or die $self->trouble("$url does not load");
+	return;
 }
 
 # The value of an expression in the page, of a promise when it has one
@@ -109,16 +176,19 @@ sub value
 	return $result->{result}{value};
 }
 
-# Waits until an expression is true in the page; false if it never is
+# Waits until an expression is true in the page; false if it never is.  It may
+# be of what is not there yet.
 sub becomes
 {
 	my ($self, $expression) = @_;
 
 	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		return 1 if $self->value($expression);
+		return 1 if eval { $self->value($expression) };
+		die $@ if !$self->{pid};
 		sleep 0.1;
 	}
+	note $@ if $@;
 	return 0;
 }
 
@@ -181,9 +251,22 @@ sub close_browser
 {
 	my ($self) = @_;
 
+	delete $self->{session};
 	return if !$self->{pid};
-	eval { delete $self->{session}; $self->call('Browser.close') };
-	kill 'KILL', $self->{pid} if $@;
+	eval {
+		$self->call('Browser.close');
+		1 while $self->read_message(time + 10);    # dies when it has ended
+	};
+	$self->kill_browser;
+	return;
+}
+
+sub kill_browser
+{
+	my ($self) = @_;
+
+	return if !$self->{pid};
+	kill 'KILL', $self->{pid};
 	waitpid $self->{pid}, 0;
 	delete $self->{pid};
 	return;

@@ -18,6 +18,30 @@ use parent 'Exporter';
 our @EXPORT = qw(start_node observe op counts took totals errors metric
   reset_counts set_guard make_old_audit_log maintain connect_drivers);
 
+# The first cluster of a test is a copy of the one in INITDB_TEMPLATE, if that is
+# set and the test has no wishes of its own, as PostgreSQL::Test::Cluster makes
+# them all since 17.  Others are made, so that each has an identifier of its own.
+my $clusters = 0;
+
+sub make_cluster
+{
+	my ($run, @command) = @_;
+	my $template = $ENV{INITDB_TEMPLATE} // '';
+
+	if ("@command" =~ /^(?:initdb -D (\S+) -A trust -N|cp .*\Q$template\E (\S+))$/ && $template ne '')
+	{
+		my $folder = $1 // $2;
+		@command = $clusters++ ? ('initdb', '-D', $folder, '-A', 'trust', '-N') : ('cp', '-RPp', $template, $folder);
+	}
+	return $run->(@command);
+}
+
+{
+	no warnings 'redefine';
+	my $run = \&PostgreSQL::Test::Utils::system_or_bail;
+	*PostgreSQL::Test::Utils::system_or_bail = sub { return make_cluster($run, @_) };
+}
+
 # Audit logs have partitions of days of UTC, and tests name them by how long ago
 # they were.  So a test that would run across midnight begins after it: fewer
 # seconds are left of the day then than any of them takes.
@@ -46,9 +70,11 @@ sub start_node
 		"shared_preload_libraries = 'pg_stat_statements,fraiseql_obs'");
 	$node->append_conf('postgresql.conf', $conf) if defined $conf;
 	$node->start;
-	$node->safe_psql('postgres',
-		'CREATE EXTENSION pg_stat_statements; CREATE EXTENSION fraiseql_obs');
-	$node->safe_psql('postgres', 'CREATE DATABASE app');
+	$node->safe_psql('postgres', q(
+		CREATE EXTENSION pg_stat_statements;
+		CREATE EXTENSION fraiseql_obs;
+		CREATE DATABASE app STRATEGY file_copy;
+	));
 	reset_counts($node);
 	return $node;
 }

@@ -12,7 +12,7 @@ use ObsTest;
 use Test::More;
 
 my $node = start_node('timeline', q(
-	fraiseql_obs.slow_query_threshold = '50ms'
+	fraiseql_obs.slow_query_threshold = '500ms'
 	fraiseql_obs.max_spans = 64));
 my ($trace, $other) = ('1' x 32, '2' x 32);
 
@@ -40,10 +40,10 @@ my $expected = 'statement INSERT, statement SELECT, audit order.create, commit C
 is(timeline(q('request 1')), '', 'nothing yet');
 is(timeline("'$trace'"), '', 'nor of the trace');
 $node->psql('postgres', "$setting BEGIN; INSERT INTO t VALUES (1); SELECT fraiseql_obs.log_operation('order.create'); COMMIT;
-	SELECT pg_sleep(0.06); INSERT INTO t VALUES (1)", on_error_stop => 0);
+	SELECT pg_sleep(0.6); INSERT INTO t VALUES (1)", on_error_stop => 0);
 # another request, and one that has this one's trace
 $node->safe_psql('postgres', "SET fraiseql_obs.traceparent = '00-$other-00000000000000aa-01';"
-	  . " SET fraiseql_obs.request_id = 'request 2'; SELECT 'other', pg_sleep(0.06)");
+	  . " SET fraiseql_obs.request_id = 'request 2'; SELECT 'other', pg_sleep(0.6)");
 is(timeline(q('request 1')), $expected, 'by request');
 is(timeline("'$trace'"), $expected, 'by trace');
 is(timeline(uc "'$trace'"), $expected, 'in capitals');

@@ -104,7 +104,7 @@ my $writers = bench('writers', q(
 SELECT fraiseql_obs.counter_add('multiples_total', :n, jsonb_build_object('n', :n::int));
 SELECT fraiseql_obs.counter_add('multiples_of_' || :n::int || '_total', :n);
 SELECT fraiseql_obs.counter_add('multiples_total', :n, jsonb_build_object('n', :n::int));
-), '-M', 'prepared', '-c', 8, '-j', 2, '-T', 180);
+), '-M', 'prepared', '-c', 8, '-j', 2, '-T', 300);
 is( observe($node, q(
 	DO $$
 	DECLARE
@@ -114,7 +114,7 @@ is( observe($node, q(
 		i int := 0;
 	BEGIN
 		-- until enough was seen, however slow the machine is
-		WHILE seen < 3000 AND clock_timestamp() < now() + interval '2 minutes' LOOP
+		WHILE seen < 3000 AND clock_timestamp() < now() + interval '4 minutes' LOOP
 			SELECT string_agg(name || labels || ' ' || value, ', ' )
 				FILTER (WHERE value::bigint % coalesce(labels->>'n', substring(name FROM '\d+'))::bigint <> 0), count(*)
 			INTO wrong, found

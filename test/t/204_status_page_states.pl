@@ -59,10 +59,12 @@ $browser->open_page("http://127.0.0.1:$port/");
 says('^Token needed', 'a token is asked for');
 ok($browser->becomes($asks), 'in a field that has the focus');
 ok(!$browser->value($shows), 'and nothing is shown');
-foreach my $wrong ('secret-2', "\x{20ac}")
+foreach ([ 'secret-2', 'another' ], [ "\x{20ac}", 'what is not ASCII' ])
 {
+	my ($wrong, $name) = @$_;
+
 	$browser->type_in($wrong, 'Enter');
-	ok($browser->becomes('document.getElementById("refused").textContent === "This token is not valid."'), "not $wrong");
+	ok($browser->becomes('document.getElementById("refused").textContent === "This token is not valid."'), "not $name");
 	$browser->value('document.getElementById("refused").textContent = ""');
 	ok(!$browser->value($shows), 'still nothing');
 }
