@@ -64,6 +64,7 @@ OBJS = \
 	src/probes.o \
 	src/queries.o \
 	src/query_metrics.o \
+	src/query_texts.o \
 	src/reset.o \
 	src/series.o \
 	src/server_activity.o \
