@@ -313,10 +313,7 @@ DECLARE
     content record;
     appended bigint := 0;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE active_sql_transaction USING
-            MESSAGE = 'sealing the audit log must run in a READ COMMITTED transaction';
-    END IF;
+    PERFORM @extschema@.audit_check_isolation('sealing the audit log');
 
     sealed := 0;
     IF NOT @extschema@.audit_is_due(log, heartbeat_after) THEN
