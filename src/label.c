@@ -69,19 +69,19 @@ typedef struct TextSource
 {
 	int			encoding;
 	FmgrInfo   *conversion;
-}			TextSource;
+} TextSource;
 
 /* The conversion from the server's encoding to UTF-8 */
 static bool conversion_looked_up = false;
 static FmgrInfo conversion;		/* fn_oid is InvalidOid: there is none */
 
 static bool needs_conversion(int encoding);
-static bool put_text(LabelBuffer *buf, const TextSource * from,
+static bool put_text(LabelBuffer *buf, const TextSource *from,
 					 const char *src, size_t len);
 static bool put_utf8(LabelBuffer *buf, const char *src, size_t len);
-static bool put_converted(LabelBuffer *buf, const TextSource * from,
+static bool put_converted(LabelBuffer *buf, const TextSource *from,
 						  const char *src, size_t len);
-static bool put_chunk(LabelBuffer *buf, const TextSource * from,
+static bool put_chunk(LabelBuffer *buf, const TextSource *from,
 					  const char *src, int len);
 static int	convert(FmgrInfo *function, int from, int to, const char *src,
 					int len, char *dst);
@@ -283,7 +283,7 @@ needs_conversion(int encoding)
 
 /* Appends text. */
 static bool
-put_text(LabelBuffer *buf, const TextSource * from, const char *src, size_t len)
+put_text(LabelBuffer *buf, const TextSource *from, const char *src, size_t len)
 {
 	return needs_conversion(from->encoding) ?
 		put_converted(buf, from, src, len) : put_utf8(buf, src, len);
@@ -317,7 +317,7 @@ put_utf8(LabelBuffer *buf, const char *src, size_t len)
 
 /* Appends text in an encoding that needs a conversion function. */
 static bool
-put_converted(LabelBuffer *buf, const TextSource * from, const char *src,
+put_converted(LabelBuffer *buf, const TextSource *from, const char *src,
 			  size_t len)
 {
 	const char *end = src + len;
@@ -343,7 +343,7 @@ put_converted(LabelBuffer *buf, const TextSource * from, const char *src,
 
 /* Appends up to CHUNK bytes of whole characters. */
 static bool
-put_chunk(LabelBuffer *buf, const TextSource * from, const char *src, int len)
+put_chunk(LabelBuffer *buf, const TextSource *from, const char *src, int len)
 {
 	char		converted[CHUNK * MAX_CONVERSION_GROWTH + 1];
 

@@ -50,7 +50,7 @@ typedef enum TextColumn
 	TEXT_QUERYID,
 	TEXT_QUERY,
 	TEXT_COLUMNS
-}			TextColumn;
+} TextColumn;
 
 /* Is it pg_stat_statements(showtext boolean)? */
 static bool
