@@ -162,9 +162,10 @@ put_text(ReturnSetInfo *rsinfo, TupleTableSlot *slot,
 	if (!nulls[TEXT_QUERY] && !nulls[TEXT_DBID])
 	{
 		char	   *query = TextDatumGetCString(values[TEXT_QUERY]);
-		int			encoding = encoding_of(DatumGetObjectId(values[TEXT_DBID]));
+		Oid			dbid = DatumGetObjectId(values[TEXT_DBID]);
 
-		values[TEXT_QUERY] = fobs_label_recoded_datum(query, encoding);
+		values[TEXT_QUERY] = fobs_label_recoded_datum(query,
+													  encoding_of(dbid));
 	}
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
