@@ -2,6 +2,12 @@ EXTENSION = fraiseql_obs
 MODULE_big = fraiseql_obs
 PGFILEDESC = "fraiseql_obs - observability inside the database"
 
+# Where the source is: here, or where this file is if make runs elsewhere
+SOURCE := $(or $(VPATH),$(patsubst %/,%,$(dir $(firstword $(MAKEFILE_LIST)))))
+ifneq ($(SOURCE),.)
+$(shell mkdir -p src/http src/otlp sql)
+endif
+
 OBJS = \
 	$(WIN32RES) \
 	src/app_labels.o \
@@ -64,6 +70,7 @@ OBJS = \
 	src/probes.o \
 	src/queries.o \
 	src/query_metrics.o \
+	src/query_texts.o \
 	src/reset.o \
 	src/series.o \
 	src/server_activity.o \
@@ -88,7 +95,7 @@ OBJS = \
 	src/worker_module.o
 
 # META.json has the release; the control file's is that of the SQL.
-RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' META.json | head -n 1)
+RELEASE = $(shell sed -n 's/^  *"version": "\([0-9.]*\)".*/\1/p' $(SOURCE)/META.json | head -n 1)
 PG_CPPFLAGS = -DFRAISEQL_OBS_VERSION='"$(RELEASE)"'
 
 # What PostgreSQL 16 and later do for all extensions: only what the server
@@ -130,7 +137,7 @@ ifeq ($(shell pkg-config --exists zlib 2>/dev/null && echo yes),yes)
 HTTP_LIBS += zlib
 $(HTTP_OBJS): override CPPFLAGS += -DFRAISEQL_OBS_HAVE_ZLIB
 endif
-$(HTTP_OBJS) $(HTTP_OBJS:.o=.bc): override CPPFLAGS += -I$(CURDIR)/src $(shell pkg-config --cflags $(HTTP_LIBS))
+$(HTTP_OBJS) $(HTTP_OBJS:.o=.bc): override CPPFLAGS += -Isrc/http -I$(SOURCE)/src $(shell pkg-config --cflags $(HTTP_LIBS))
 src/http/fraiseql_obs_http.so: override LDFLAGS_SL += $(shell pkg-config --libs $(HTTP_LIBS)) -pthread
 else
 $(info fraiseql_obs_http is left out: there is no HTTP endpoint without libmicrohttpd (libmicrohttpd-dev, pkg-config))
@@ -153,7 +160,7 @@ ifeq ($(shell pkg-config --exists zlib 2>/dev/null && echo yes),yes)
 OTLP_LIBS += zlib
 $(OTLP_OBJS): override CPPFLAGS += -DFRAISEQL_OBS_HAVE_ZLIB
 endif
-$(OTLP_OBJS) $(OTLP_OBJS:.o=.bc): override CPPFLAGS += -I$(CURDIR)/src $(shell pkg-config --cflags $(OTLP_LIBS))
+$(OTLP_OBJS) $(OTLP_OBJS:.o=.bc): override CPPFLAGS += -I$(SOURCE)/src $(shell pkg-config --cflags $(OTLP_LIBS))
 src/otlp/fraiseql_obs_otlp.so: override LDFLAGS_SL += $(shell pkg-config --libs $(OTLP_LIBS)) -pthread
 else
 $(info fraiseql_obs_otlp is left out: spans are not sent without libcurl (libcurl4-openssl-dev, pkg-config))
@@ -226,8 +233,8 @@ PROVE_TESTS = test/t/*.pl
 # The hooks need shared_preload_libraries, so each suite starts a server of
 # its own with this configuration (PostgreSQL::Test::Cluster reads
 # TEMP_CONFIG).
-export TEMP_CONFIG = $(CURDIR)/test/fraiseql_obs.conf
-TEST_OPTS = --inputdir=test --outputdir=. --encoding=UTF8 --no-locale \
+export TEMP_CONFIG = $(abspath $(SOURCE))/test/fraiseql_obs.conf
+TEST_OPTS = --inputdir='$(SOURCE)/test' --outputdir=. --encoding=UTF8 --no-locale \
 	--temp-config='$(TEMP_CONFIG)'
 REGRESS_OPTS = $(TEST_OPTS) --temp-instance=tmp_check
 ISOLATION_OPTS = $(TEST_OPTS) --temp-instance=tmp_check_iso
@@ -242,8 +249,8 @@ completiondir = $(datadir)/bash-completion/completions
 install: install-manual
 install-manual:
 	$(MKDIR_P) '$(DESTDIR)$(man1dir)' '$(DESTDIR)$(completiondir)'
-	$(INSTALL_DATA) $(MAN_PAGES) '$(DESTDIR)$(man1dir)/'
-	$(INSTALL_DATA) $(COMPLETION) '$(DESTDIR)$(completiondir)/fraiseql-obs'
+	$(INSTALL_DATA) $(addprefix $(SOURCE)/, $(MAN_PAGES)) '$(DESTDIR)$(man1dir)/'
+	$(INSTALL_DATA) $(SOURCE)/$(COMPLETION) '$(DESTDIR)$(completiondir)/fraiseql-obs'
 uninstall: uninstall-manual
 uninstall-manual:
 	rm -f $(addprefix '$(DESTDIR)$(man1dir)'/, $(notdir $(MAN_PAGES))) '$(DESTDIR)$(completiondir)/fraiseql-obs'
@@ -272,4 +279,4 @@ $(addsuffix $(DLSUFFIX), $(MODULES)): %$(DLSUFFIX): %.o
 	$(CC) $(CFLAGS) $^ $(LDFLAGS) $(LDFLAGS_SL) -shared -o $@
 
 # PGXS does not track header dependencies.
-$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS) $(OTLP_OBJS): $(wildcard src/*.h src/http/*.h src/otlp/*.h)
+$(OBJS) $(OBJS:.o=.bc) $(HTTP_OBJS) $(OTLP_OBJS): $(wildcard $(addprefix $(SOURCE)/, src/*.h src/http/*.h src/otlp/*.h))

@@ -27,6 +27,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
@@ -330,7 +331,9 @@ describe_batch(Batch *batch, Oid log, TupleDesc tupdesc)
  * What a seal of a partition's rows says of them; adds them to the rollups.
  * Of ids after after_id (up to until_id) the rows are those that are visible
  * by snapshot and not by since; for a baseline those that are not visible by
- * since or have an id after seen_id, whatever their transaction.
+ * since or have an id after seen_id, whatever their transaction.  What an old
+ * snapshot has of the rollups must not be added to: audit_seal() refuses it,
+ * and so do we, who may be called without it.
  */
 Datum
 fraiseql_obs_audit_seal_rows(PG_FUNCTION_ARGS)
@@ -344,6 +347,11 @@ fraiseql_obs_audit_seal_rows(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("which rows are to be sealed must not be null")));
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("sealing the audit log must run in a READ COMMITTED transaction"),
+				 errhint("Begin it with: BEGIN ISOLATION LEVEL READ COMMITTED;")));
 	batch.baseline = PG_GETARG_BOOL(2);
 	batch.after_id = PG_GETARG_INT64(3);
 	batch.until_id = PG_ARGISNULL(4) ? PG_INT64_MAX : PG_GETARG_INT64(4);

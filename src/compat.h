@@ -108,6 +108,12 @@ extern int no_such_variable
 #define object_ownercheck(classid, oid, role) pg_database_ownercheck(oid, role)
 #endif
 
+/* And one for who may do what with it */
+#if PG_VERSION_NUM < 160000
+#define object_aclcheck(classid, oid, role, mode) \
+	pg_proc_aclcheck(oid, role, mode)
+#endif
+
 /* 16 says by what a backend's entry is found; the index starts at 1 */
 #if PG_VERSION_NUM < 160000
 #define pgstat_get_local_beentry_by_index(i) \

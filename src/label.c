@@ -17,6 +17,9 @@
  * fobs_label_prepare(), from a place where catalogs may be read; what needs
  * it before that becomes U+FFFD.  ASCII needs no conversion.
  *
+ * The text of other databases is recoded by the same means, for SQL functions
+ * alone, which may look things up.
+ *
  * The way back, from UTF-8 to the server's encoding, is for SQL functions
  * alone and may allocate and raise.  It is injective: two labels that differ
  * still differ, because a character that the server's encoding lacks turns
@@ -47,6 +50,9 @@
 /* Bytes of the server's text converted at a time */
 #define CHUNK			64
 
+/* Bytes that text of another database may have as UTF-8, it is cut there */
+#define MAX_RECODED		(MaxAllocSize / MAX_CONVERSION_GROWTH / 4)
+
 /* How a character starts that the server's encoding lacks */
 #define ESCAPE			"\\u{"
 
@@ -58,14 +64,25 @@ typedef struct LabelBuffer
 	size_t		size;
 } LabelBuffer;
 
+/* How text becomes UTF-8, which is in an encoding that needs a function */
+typedef struct TextSource
+{
+	int			encoding;
+	FmgrInfo   *conversion;
+} TextSource;
+
 /* The conversion from the server's encoding to UTF-8 */
 static bool conversion_looked_up = false;
 static FmgrInfo conversion;		/* fn_oid is InvalidOid: there is none */
 
-static bool needs_conversion(void);
+static bool needs_conversion(int encoding);
+static bool put_text(LabelBuffer *buf, const TextSource *from,
+					 const char *src, size_t len);
 static bool put_utf8(LabelBuffer *buf, const char *src, size_t len);
-static bool put_server(LabelBuffer *buf, const char *src, size_t len);
-static bool put_chunk(LabelBuffer *buf, const char *src, int len);
+static bool put_converted(LabelBuffer *buf, const TextSource *from,
+						  const char *src, size_t len);
+static bool put_chunk(LabelBuffer *buf, const TextSource *from,
+					  const char *src, int len);
 static int	convert(FmgrInfo *function, int from, int to, const char *src,
 					int len, char *dst);
 static const char *append_server(StringInfo out, FmgrInfo *function,
@@ -87,7 +104,7 @@ fobs_label_prepare(void)
 
 	if (likely(conversion_looked_up))
 		return;
-	if (!needs_conversion())
+	if (!needs_conversion(GetDatabaseEncoding()))
 	{
 		conversion_looked_up = true;
 		return;
@@ -117,13 +134,11 @@ bool
 fobs_label_copy(char *dst, size_t size, const char *src, size_t len)
 {
 	LabelBuffer buf = {dst, 0, size};
+	TextSource	from = {GetDatabaseEncoding(), &conversion};
 	bool		complete;
 
 	Assert(size > 0);
-	if (needs_conversion())
-		complete = put_server(&buf, src, len);
-	else
-		complete = put_utf8(&buf, src, len);
+	complete = put_text(&buf, &from, src, len);
 	dst[buf.len] = '\0';
 	return complete;
 }
@@ -135,7 +150,8 @@ fobs_label_copy(char *dst, size_t size, const char *src, size_t len)
 bool
 fobs_label_is_exact(const char *src)
 {
-	return conversion_looked_up || !needs_conversion() || pg_is_ascii(src);
+	return conversion_looked_up ||
+		!needs_conversion(GetDatabaseEncoding()) || pg_is_ascii(src);
 }
 
 /*
@@ -181,7 +197,7 @@ fobs_label_to_server(const char *value)
 	FmgrInfo	function;
 	StringInfoData out;
 
-	if (!needs_conversion() ||
+	if (!needs_conversion(GetDatabaseEncoding()) ||
 		(pg_is_ascii(value) && strstr(value, ESCAPE) == NULL))
 		return value;
 
@@ -200,6 +216,33 @@ Datum
 fobs_label_datum(const char *value)
 {
 	return CStringGetTextDatum(fobs_label_to_server(value));
+}
+
+/*
+ * Text of a database of another encoding as a datum of type text, for SQL
+ * functions: as it is if that is valid here, and else as a label.
+ */
+Datum
+fobs_label_recoded_datum(const char *text, int encoding)
+{
+	size_t		len = strlen(text);
+	size_t		size = Min(len * MAX_CONVERSION_GROWTH, MAX_RECODED) + 1;
+	FmgrInfo	function = {.fn_oid = InvalidOid};
+	TextSource	from = {encoding, &function};
+	LabelBuffer buf = {NULL, 0, size};
+
+	if (GetDatabaseEncoding() == PG_SQL_ASCII || pg_is_ascii(text) ||
+		(GetDatabaseEncoding() == encoding &&
+		 pg_verify_mbstr(encoding, text, len, true)))
+		return CStringGetTextDatum(text);
+	if (needs_conversion(encoding))
+		function.fn_oid = FindDefaultConversionProc(encoding, PG_UTF8);
+	if (OidIsValid(function.fn_oid))
+		fmgr_info(function.fn_oid, &function);
+	buf.data = palloc(size);
+	(void) put_text(&buf, &from, text, len);
+	buf.data[buf.len] = '\0';
+	return fobs_label_datum(buf.data);
 }
 
 /*
@@ -231,13 +274,19 @@ append_server(StringInfo out, FmgrInfo *function, const char *value,
 	return value;
 }
 
-/* Does the server's text need a conversion function to become UTF-8? */
+/* Does text need a conversion function to become UTF-8? */
 static bool
-needs_conversion(void)
+needs_conversion(int encoding)
 {
-	int			encoding = GetDatabaseEncoding();
-
 	return encoding != PG_UTF8 && encoding != PG_SQL_ASCII;
+}
+
+/* Appends text. */
+static bool
+put_text(LabelBuffer *buf, const TextSource *from, const char *src, size_t len)
+{
+	return needs_conversion(from->encoding) ?
+		put_converted(buf, from, src, len) : put_utf8(buf, src, len);
 }
 
 /* Appends bytes that are UTF-8 except where they are not. */
@@ -266,9 +315,10 @@ put_utf8(LabelBuffer *buf, const char *src, size_t len)
 	return true;
 }
 
-/* Appends text in a server's encoding that needs a conversion function. */
+/* Appends text in an encoding that needs a conversion function. */
 static bool
-put_server(LabelBuffer *buf, const char *src, size_t len)
+put_converted(LabelBuffer *buf, const TextSource *from, const char *src,
+			  size_t len)
 {
 	const char *end = src + len;
 
@@ -277,15 +327,14 @@ put_server(LabelBuffer *buf, const char *src, size_t len)
 		int			chunk = strnlen(src, Min(end - src, CHUNK));
 
 		/* whole characters; one that the text's end cuts is none */
-		chunk = pg_encoding_mbcliplen(GetDatabaseEncoding(), src, chunk,
-									  chunk);
+		chunk = pg_encoding_mbcliplen(from->encoding, src, chunk, chunk);
 		if (chunk == 0)
 		{
 			if (!put(buf, REPLACEMENT, REPLACEMENT_LEN))
 				return false;
 			chunk = 1;
 		}
-		else if (!put_chunk(buf, src, chunk))
+		else if (!put_chunk(buf, from, src, chunk))
 			return false;
 		src += chunk;
 	}
@@ -294,7 +343,7 @@ put_server(LabelBuffer *buf, const char *src, size_t len)
 
 /* Appends up to CHUNK bytes of whole characters. */
 static bool
-put_chunk(LabelBuffer *buf, const char *src, int len)
+put_chunk(LabelBuffer *buf, const TextSource *from, const char *src, int len)
 {
 	char		converted[CHUNK * MAX_CONVERSION_GROWTH + 1];
 
@@ -312,15 +361,15 @@ put_chunk(LabelBuffer *buf, const char *src, int len)
 		}
 		else
 		{
-			done = convert(&conversion, GetDatabaseEncoding(), PG_UTF8, src,
-						   len, converted);
+			done = convert(from->conversion, from->encoding, PG_UTF8, src, len,
+						   converted);
 			if (!put_utf8(buf, converted, strlen(converted)))
 				return false;
 			if (done == 0)
 			{
 				if (!put(buf, REPLACEMENT, REPLACEMENT_LEN))
 					return false;
-				done = Min(len, pg_encoding_mblen(GetDatabaseEncoding(), src));
+				done = Min(len, pg_encoding_mblen(from->encoding, src));
 			}
 		}
 		src += done;

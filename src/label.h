@@ -20,5 +20,6 @@ extern bool fobs_label_copy_decoded(char *dst, size_t size, const char *src,
 extern void fobs_label_clear_controls(char *label);
 extern const char *fobs_label_to_server(const char *value);
 extern Datum fobs_label_datum(const char *value);
+extern Datum fobs_label_recoded_datum(const char *text, int encoding);
 
 #endif							/* FRAISEQL_OBS_LABEL_H */

@@ -240,11 +240,18 @@ SET default_table_access_method = 'heap'
 AS $$
 DECLARE
     log regclass := @extschema@.audit_log();
-    ends timestamptz := @extschema@.audit_partition_end(log, at);
+    ends timestamptz;
     unit text;
     utc timestamp;
     partition text;
 BEGIN
+    -- names of partitions have years of our era
+    IF at NOT BETWEEN '0001-01-01' AND '9999-12-31' THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = format('cannot make a partition of the audit log for %s', at),
+            HINT = 'Partitions are for times in the years 1 to 9999.';
+    END IF;
+    ends := @extschema@.audit_partition_end(log, at);
     IF ends IS NOT NULL THEN
         RETURN ends;
     END IF;

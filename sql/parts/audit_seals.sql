@@ -100,8 +100,9 @@ $$;
 COMMENT ON FUNCTION audit_create_evidence(regclass) IS
 'Makes the tables of seals beside an audit log where they are missing';
 
--- Partitions with their bounds.  Settings are fixed because bounds are read
--- from text.
+-- Partitions with their bounds, null where these are no times: one without an
+-- end, or that ends at infinity, is none that we make, and neither sealed nor
+-- counted.  Settings are fixed because bounds are read from text.
 CREATE FUNCTION audit_partitions(log regclass)
 RETURNS TABLE (partition regclass, range_from timestamptz, range_to timestamptz)
 LANGUAGE sql STABLE STRICT
@@ -111,7 +112,7 @@ SET datestyle = 'ISO, YMD'
 AS $$
     SELECT oid, bounds[1]::timestamptz, bounds[2]::timestamptz
     FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
-                                     'FROM [(]''([^'']+)''[)] TO [(]''([^'']+)''[)]') AS bounds
+                                     'FROM [(]''(\d[^'']+)''[)] TO [(]''(\d[^'']+)''[)]') AS bounds
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
           WHERE i.inhparent = log) AS partitions
 $$;
@@ -312,10 +313,7 @@ DECLARE
     content record;
     appended bigint := 0;
 BEGIN
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE active_sql_transaction USING
-            MESSAGE = 'sealing the audit log must run in a READ COMMITTED transaction';
-    END IF;
+    PERFORM @extschema@.audit_check_isolation('sealing the audit log');
 
     sealed := 0;
     IF NOT @extschema@.audit_is_due(log, heartbeat_after) THEN
@@ -349,7 +347,7 @@ BEGIN
         UNION ALL
         SELECT 2, 'baseline', p.*
         FROM @extschema@.audit_partitions(log) p
-        WHERE NOT native AND baseline_id > state.baseline_id
+        WHERE NOT native AND baseline_id > state.baseline_id AND p.range_to IS NOT NULL
         UNION ALL
         SELECT 3, 'rows', p.*
         FROM @extschema@.audit_partitions(log) p

@@ -30,8 +30,21 @@ ROWS 1000;
 COMMENT ON FUNCTION query_counters() IS
 'What was counted for each query, times in milliseconds: query_stats() without the text';
 
--- The text is pg_stat_statements', if that is loaded and created in this
--- database; reading it is what costs.
+CREATE FUNCTION query_texts(
+    OUT userid oid,
+    OUT dbid oid,
+    OUT toplevel boolean,
+    OUT queryid bigint,
+    OUT query text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'fraiseql_obs_query_texts'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE
+ROWS 5000;
+
+COMMENT ON FUNCTION query_texts() IS
+'The normalised text of each query, where pg_stat_statements has it; toplevel is NULL if its version does not tell it';
+
+-- Reading the texts is what costs.
 CREATE FUNCTION query_stats(
     OUT userid oid,
     OUT dbid oid,
@@ -52,41 +65,20 @@ CREATE FUNCTION query_stats(
     OUT total_plan_time double precision,
     OUT last_call timestamptz)
 RETURNS SETOF record
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL SAFE
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    texts regclass;
-    key text;
-BEGIN
-    SELECT c.oid INTO texts
-    FROM pg_extension e
-    JOIN pg_class c ON c.relnamespace = e.extnamespace
-    WHERE e.extname = 'pg_stat_statements'
-      AND c.relname = 'pg_stat_statements'
-      AND current_setting('pg_stat_statements.max', true) IS NOT NULL;
-
-    -- its versions before 1.9 do not have all of the key
-    SELECT string_agg(attname::text, ', ') INTO key
-    FROM pg_attribute
-    WHERE attrelid = texts
-      AND attname IN ('userid', 'dbid', 'toplevel', 'queryid');
-
-    RETURN QUERY EXECUTE format($query$
-        SELECT c.userid, c.dbid, c.toplevel, c.queryid, %s,
-               c.calls, c.errors, c.slow_calls, c.rows, c.total_exec_time,
-               c.min_exec_time, c.max_exec_time, c.mean_exec_time,
-               c.p50_exec_time, c.p95_exec_time, c.p99_exec_time,
-               c.total_plan_time, c.last_call
-        FROM @extschema@.query_counters() c %s
-        $query$,
-        CASE WHEN texts IS NULL THEN 'NULL::text' ELSE 's.query' END,
-        CASE WHEN texts IS NOT NULL THEN
-            format('LEFT JOIN (SELECT DISTINCT ON (%2$s) %2$s, query FROM %1$s) s USING (%2$s)',
-                   texts, key)
-        END);
-END
+    SELECT c.userid, c.dbid, c.toplevel, c.queryid, t.query,
+           c.calls, c.errors, c.slow_calls, c.rows, c.total_exec_time,
+           c.min_exec_time, c.max_exec_time, c.mean_exec_time,
+           c.p50_exec_time, c.p95_exec_time, c.p99_exec_time,
+           c.total_plan_time, c.last_call
+    FROM @extschema@.query_counters() c
+    LEFT JOIN (SELECT DISTINCT ON (userid, dbid, toplevel, queryid) *
+               FROM @extschema@.query_texts()) t
+        ON t.userid = c.userid AND t.dbid = c.dbid AND t.queryid = c.queryid
+        AND (t.toplevel = c.toplevel OR t.toplevel IS NULL)
 $$;
 
 COMMENT ON FUNCTION query_stats() IS
@@ -234,6 +226,7 @@ COMMENT ON VIEW v_slow_queries IS 'slow_queries() as id and data';
 GRANT USAGE ON SCHEMA @extschema@ TO pg_monitor, pg_read_all_stats;
 
 GRANT EXECUTE ON FUNCTION query_counters() TO pg_monitor, pg_read_all_stats;
+GRANT EXECUTE ON FUNCTION query_texts() TO pg_monitor, pg_read_all_stats;
 GRANT EXECUTE ON FUNCTION query_stats() TO pg_monitor, pg_read_all_stats;
 GRANT EXECUTE ON FUNCTION operation_stats() TO pg_monitor;
 GRANT EXECUTE ON FUNCTION error_stats() TO pg_monitor;

@@ -9,10 +9,13 @@
  *
  * When the settings change, sockets that are still wanted stay open, and
  * those that are not are closed only when at least one that is wanted is open:
- * a mistake in the settings costs nobody the endpoint that there was.  An old
- * socket may be in the way of a new one (all addresses, and one of them, of
- * the same port).  Then it is closed first, and opened again if it was not
- * that.  Names are looked up before any of that, without waiting (names.c).
+ * a mistake in the settings costs nobody the endpoint that there was.  Names
+ * are looked up before any of that, without waiting (names.c).
+ *
+ * The kernel does not listen on all addresses and on one of them, of the same
+ * port.  So where both are wanted, and it listens on all, the one is left out,
+ * as it is among them.  And where an old socket is in the way of a new one, it
+ * is closed first, and opened again if that did not help.
  *
  * SO_REUSEADDR lets us listen although connections of before linger.  That two
  * servers listen on the same address it does not allow.
@@ -347,6 +350,29 @@ port_of(const Listener *listener)
 	return -1;
 }
 
+/* Is it all addresses of a kind? */
+static bool
+is_any_address(const Listener *listener)
+{
+	if (listener->address.ss_family == AF_INET)
+		return ((const struct sockaddr_in *)
+				&listener->address)->sin_addr.s_addr == htonl(INADDR_ANY);
+	if (listener->address.ss_family == AF_INET6)
+		return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)
+										 &listener->address)->sin6_addr);
+	return false;
+}
+
+/* Can one not be open beside the other? */
+static bool
+is_in_the_way(const Listener *one, const Listener *other)
+{
+	return one->fd != PGINVALID_SOCKET &&
+		one->address.ss_family == other->address.ss_family &&
+		port_of(one) == port_of(other) &&
+		(is_any_address(one) || is_any_address(other));
+}
+
 /*
  * Opens a listener that could not be opened because its address is in use, by
  * which it may be that old ones of ours are meant.
@@ -360,9 +386,7 @@ open_in_place_of(Listener *listener, Listeners *old)
 
 	for (int i = 0; i < old->n; i++)
 	{
-		if (old->items[i].fd == PGINVALID_SOCKET || is_path(listener) ||
-			old->items[i].address.ss_family != listener->address.ss_family ||
-			port_of(&old->items[i]) != port_of(listener))
+		if (!is_in_the_way(&old->items[i], listener))
 			continue;
 		close_listener(&old->items[i]);
 		closed[i] = any = true;
@@ -379,20 +403,20 @@ open_in_place_of(Listener *listener, Listeners *old)
 	return false;
 }
 
-/* Hands on what is open already. */
-static void
-keep_open(Listeners *wanted, Listeners *old)
+/* Takes over one that is open already. */
+static bool
+take_over(Listener *listener, Listeners *old)
 {
-	for (int i = 0; i < wanted->n; i++)
+	for (int i = 0; i < old->n; i++)
 	{
-		for (int j = 0; j < old->n; j++)
-		{
-			if (strcmp(wanted->items[i].name, old->items[j].name) != 0)
-				continue;
-			wanted->items[i].fd = old->items[j].fd;
-			old->items[j].fd = PGINVALID_SOCKET;
-		}
+		if (old->items[i].fd == PGINVALID_SOCKET ||
+			strcmp(listener->name, old->items[i].name) != 0)
+			continue;
+		listener->fd = old->items[i].fd;
+		old->items[i].fd = PGINVALID_SOCKET;
+		return true;
 	}
+	return false;
 }
 
 /* Has a host one more address, of a kind that this machine does not have? */
@@ -403,7 +427,39 @@ is_dispensable(const Listener *listener)
 		(errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL);
 }
 
-/* Opens what is not; returns how many are. */
+/* Is one of those that are open already all addresses, this one among them? */
+static bool
+is_covered(const Listener *listener, const Listeners *wanted)
+{
+	for (int i = 0; i < wanted->n; i++)
+	{
+		if (&wanted->items[i] != listener &&
+			is_any_address(&wanted->items[i]) &&
+			is_in_the_way(&wanted->items[i], listener))
+			return true;
+	}
+	return false;
+}
+
+/* Has one be open, unless it is covered. */
+static void
+need_listener(Listener *listener, Listeners *wanted, Listeners *old)
+{
+	if (is_covered(listener, wanted) || take_over(listener, old))
+		return;
+	if (open_listener(listener) ||
+		(errno == EADDRINUSE && open_in_place_of(listener, old)))
+		ereport(LOG,
+				(errmsg("HTTP endpoint is listening on \"%s\"",
+						listener->name)));
+	else if (!is_dispensable(listener))
+	{
+		complain(listener->name, strerror(errno));
+		wanted->complete = false;
+	}
+}
+
+/* Opens what is not, all addresses first; returns how many are. */
 static int
 open_missing(Listeners *wanted, Listeners *old)
 {
@@ -411,23 +467,15 @@ open_missing(Listeners *wanted, Listeners *old)
 
 	for (int i = 0; i < wanted->n; i++)
 	{
-		Listener   *listener = &wanted->items[i];
-
-		if (listener->fd != PGINVALID_SOCKET)
+		if (is_any_address(&wanted->items[i]))
+			need_listener(&wanted->items[i], wanted, old);
+	}
+	for (int i = 0; i < wanted->n; i++)
+	{
+		if (!is_any_address(&wanted->items[i]))
+			need_listener(&wanted->items[i], wanted, old);
+		if (wanted->items[i].fd != PGINVALID_SOCKET)
 			n++;
-		else if (open_listener(listener) ||
-				 (errno == EADDRINUSE && open_in_place_of(listener, old)))
-		{
-			n++;
-			ereport(LOG,
-					(errmsg("HTTP endpoint is listening on \"%s\"",
-							listener->name)));
-		}
-		else if (!is_dispensable(listener))
-		{
-			complain(listener->name, strerror(errno));
-			wanted->complete = false;
-		}
 	}
 	return n;
 }
@@ -453,7 +501,6 @@ keep_old(Listeners *wanted, const Listeners *old)
 static void
 change_listeners(Listeners *wanted, bool wants_any)
 {
-	keep_open(wanted, &current);
 	if (open_missing(wanted, &current) == 0 && wants_any)
 		keep_old(wanted, &current);
 	else

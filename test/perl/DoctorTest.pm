@@ -44,7 +44,7 @@ sub findings
 	return ($status, map { "$_->{severity} $_->{name}: $_->{message}" } @findings);
 }
 
-# "sql ..." and "shell ..." that mend what has a name
+# "sql ...", "shell ..." and "conf ..." that mend what has a name
 sub mending
 {
 	my ($node, $name) = @_;
@@ -68,6 +68,11 @@ sub mend
 		if (defined $step->{sql})
 		{
 			$node->safe_psql($ENV{PGDATABASE}, $step->{sql});
+			next;
+		}
+		if (defined $step->{conf})
+		{
+			$node->append_conf('postgresql.conf', $step->{conf});
 			next;
 		}
 		my $log = $node->logfile;

@@ -17,6 +17,7 @@ SELECT * FROM no_plan();
 CREATE TEMP TABLE api (name text, args text, readers text[]);
 INSERT INTO api VALUES
     ('query_counters', '', '{pg_monitor,pg_read_all_stats}'),
+    ('query_texts', '', '{pg_monitor,pg_read_all_stats}'),
     ('query_stats', '', '{pg_monitor,pg_read_all_stats}'),
     ('operation_stats', '', '{pg_monitor}'),
     ('error_stats', '', '{pg_monitor}'),
@@ -397,6 +398,9 @@ SELECT is(pg_temp.columns_of('query_stats'),
 SELECT is(pg_temp.columns_of('query_counters'),
           'userid oid, dbid oid, toplevel boolean, queryid bigint, ' || :'counters',
           'columns of query_counters()');
+SELECT is(pg_temp.columns_of('query_texts'),
+          'userid oid, dbid oid, toplevel boolean, queryid bigint, query text',
+          'columns of query_texts()');
 SELECT is(pg_temp.columns_of('operation_stats'),
           'datname text, operation text, type text, ' || :'counters',
           'columns of operation_stats()');

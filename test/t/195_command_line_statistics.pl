@@ -128,7 +128,7 @@ is(raw_controls(prints($node, $_)), '', "$_: no control character in a table") f
 $node->safe_psql('postgres', q(CREATE ROLE nobody LOGIN; CREATE ROLE "My role" LOGIN;
 	CREATE ROLE monitor LOGIN IN ROLE pg_monitor; CREATE ROLE reader LOGIN IN ROLE pg_read_all_stats;
 	CREATE ROLE guest LOGIN; GRANT USAGE ON SCHEMA fraiseql_obs TO guest;
-	GRANT EXECUTE ON FUNCTION fraiseql_obs.query_stats, fraiseql_obs.query_counters TO guest));
+	GRANT EXECUTE ON FUNCTION fraiseql_obs.query_stats, fraiseql_obs.query_counters, fraiseql_obs.query_texts TO guest));
 foreach my $command (qw(slow top operations errors metrics health readiness))
 {
 	refuses($node, 1,
