@@ -35,6 +35,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "counters.h"
 #include "label.h"
 
 #define TEXTS_EXTENSION	"pg_stat_statements"
@@ -207,9 +208,11 @@ fraiseql_obs_query_texts(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo;
 	ReturnSetInfo texts = {.type = T_ReturnSetInfo};
-	Oid			function = find_texts_function();
+	Oid			function;
 
+	fobs_counters_require();
 	InitMaterializedSRF(fcinfo, 0);
+	function = find_texts_function();
 	if (!OidIsValid(function))
 		return (Datum) 0;
 	rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
