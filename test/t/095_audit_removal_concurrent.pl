@@ -71,14 +71,15 @@ is(query('SELECT fraiseql_obs.audit_drop_partition(' . from(42) . ')'), 't', 'an
 
 # several who remove, beside writers
 query("SELECT fraiseql_obs.release_hold(2, 'x')");
-my @removers = map {
-	IPC::Run::start([ 'pgbench', '-n', '-c', 1, '-t', 15, '-f', $_->[0], $pgbench ], '<', \undef, '>', \$_->[1], '2>', \$_->[2])
-} map { [ $_, '', '' ] } do {
-	my $maintain = PostgreSQL::Test::Utils::tempdir . '/maintain.sql';
-	append_to_file($maintain, "SELECT fraiseql_obs.maintain_audit_log();\n");
-	($maintain) x 3;
-};
-ok($_->finish, 'no error of who removes') foreach @removers;
+my $maintain = PostgreSQL::Test::Utils::tempdir . '/maintain.sql';
+append_to_file($maintain, "SELECT fraiseql_obs.maintain_audit_log();\n");
+my @removers = map { { err => '' } } 1 .. 3;
+$_->{run} = IPC::Run::start([ 'pgbench', '-n', '-c', 1, '-t', 15, '-f', $maintain, $pgbench ],
+	'<', \undef, '>', \$_->{out}, '2>', \$_->{err}) foreach @removers;
+foreach my $remover (@removers)
+{
+	ok($remover->{run}->finish, 'no error of who removes') or diag $remover->{err};
+}
 $bench->signal('TERM');
 $bench->finish;
 unlike($bench_err, qr/ERROR/, 'nor of a writer');
