@@ -785,7 +785,7 @@ BEGIN
         SELECT c.oid::regclass AS name, c.relname
         FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
         WHERE i.inhparent = log
-          AND substring(pg_get_expr(c.relpartbound, c.oid) FROM 'TO \(''([^'']+)''\)')::timestamptz
+          AND substring(pg_get_expr(c.relpartbound, 0) FROM 'TO \(''([^'']+)''\)')::timestamptz
               < now() - interval '1 hour'
           AND NOT EXISTS (SELECT FROM pg_index x
                           WHERE x.indrelid = c.oid AND x.indkey[0] =

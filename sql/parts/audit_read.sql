@@ -16,7 +16,7 @@ SET timezone = 'UTC'
 SET datestyle = 'ISO, YMD'
 AS $$
     SELECT coalesce(array_agg(bound ORDER BY bound DESC), '{}')
-    FROM (SELECT substring(pg_get_expr(c.relpartbound, c.oid)
+    FROM (SELECT substring(pg_get_expr(c.relpartbound, 0)
                            FROM 'FROM \(''([^'']+)''\)')::timestamptz AS bound
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
           WHERE i.inhparent = log) AS partitions

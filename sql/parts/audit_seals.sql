@@ -111,7 +111,7 @@ SET timezone = 'UTC'
 SET datestyle = 'ISO, YMD'
 AS $$
     SELECT oid, bounds[1]::timestamptz, bounds[2]::timestamptz
-    FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, c.oid),
+    FROM (SELECT c.oid, regexp_match(pg_get_expr(c.relpartbound, 0),
                                      'FROM [(]''(\d[^'']+)''[)] TO [(]''(\d[^'']+)''[)]') AS bounds
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
           WHERE i.inhparent = log) AS partitions
