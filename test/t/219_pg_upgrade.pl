@@ -81,7 +81,9 @@ like($logs, qr/database system is ready/, 'servers were started for it');
 unlike($logs, qr/fraiseql_obs audit|fraiseql_obs http|fraiseql_obs otlp/, 'without our processes');
 
 $new->start;
-is($new->safe_psql('app', q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'fraiseql_obs audit worker')), '0', 'dormant');
+# one that looks whether there is anything to do is gone at once
+ok($new->poll_query_until('app', q(
+	SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fraiseql_obs audit worker')), 'dormant');
 is($new->safe_psql('app', $entries), $rows, 'with its rows');
 is($new->safe_psql('app', q(SELECT * FROM fraiseql_obs.verify_audit_log() WHERE severity = 'violation')), '', 'and no violation');
 is(figures($new), $figures, 'and its report');
