@@ -94,6 +94,11 @@ says('^Healthy', 'once more');
 is_deeply([ grep { /secret|\?(?!format=json$)/ } $browser->requests ], [], 'it is in no URL');
 
 # nobody is there
+my $segment = observe($node, q(
+	CHECKPOINT;
+	SELECT pg_switch_wal() \g /dev/null
+	SELECT pg_logical_emit_message(true, '', '') \g /dev/null
+	SELECT pg_walfile_name(pg_current_wal_lsn())));
 $node->stop('immediate');
 $browser->value('round()');
 says('^Not reachable since \\d\\d:\\d\\d:\\d\\d the figures are those of then', 'a server that is gone, and since when');
@@ -103,8 +108,12 @@ my $since = $browser->value($state);
 $browser->value('round()');
 is($browser->value($state), $since, 'it stays the same moment');
 
-# it recovers, from an archive that is slow
-$node->append_conf('postgresql.conf', "restore_command = 'sleep 1; false'\nhot_standby = off");
+# it recovers, from an archive that has it wait for the last segment
+my $go = PostgreSQL::Test::Utils::tempdir . '/go';
+$browser->value('document.getElementById("pause").click()');
+ok($browser->becomes('timer === null && !isAsking'), 'from here on it looks when it is told to');
+$node->append_conf('postgresql.conf',
+	"restore_command = 'while [ %f = $segment ] && [ ! -e $go ]; do sleep 0.1; done; false'\nhot_standby = off");
 $node->set_recovery_mode;
 my $start = IPC::Run::start([ 'pg_ctl', '-D', $node->data_dir, '-l', $node->logfile, '-w', 'start' ],
 	'>', \my $out, '2>', \my $err);
@@ -119,6 +128,7 @@ says('^(Starting|Standby) server: .*; recovery has replayed up to [0-9A-F]+.[0-9
 is($browser->value('document.getElementById("state").className'), 'card unhealthy', 'which is not well');
 ok(!$browser->value('document.querySelector("main").classList.contains("stale")'), 'what is shown is what is');
 is(operations(), '', 'which is nothing, as it began anew');
+append_to_file($go, '');
 $start->finish;
 $node->_update_pid(1);
 ok(wait_for_status($port, '/readyz', 200), 'it is there');
