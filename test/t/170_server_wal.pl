@@ -70,7 +70,7 @@ ok($node->poll_query_until('postgres', 'SELECT ' . value('archive_waiting_segmen
 agrees(value('archived_segments_total'), '(SELECT archived_count FROM pg_stat_archiver)', 'files archived');
 agrees(value('archive_failures_total'), '(SELECT failed_count FROM pg_stat_archiver)', 'failures');
 # by way of text, which has all digits of a float: a cast to numeric has 15
-agrees('(' . value('archived_timestamp_seconds') . ')::text::numeric', '(SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver)', 'when last');
+agrees('round((' . value('archived_timestamp_seconds') . ')::text::numeric, 6)', '(SELECT extract(epoch FROM last_archived_time) FROM pg_stat_archiver)', 'when last');
 
 # Fresh in a transaction that has a snapshot of its own
 my $session = $node->background_psql('postgres');
