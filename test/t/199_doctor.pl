@@ -34,7 +34,7 @@ is_deeply(
 	[ mending($node, 'library') ],
 	[
 		q(sql ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements', 'auto_explain', 'fraiseql_obs';),
-		'shell pg_ctl restart -D ' . "'" . $node->data_dir . "'"
+		sprintf('shell %1$s/pg_ctl restart -D %2$s -l %2$s/server.log', $node->config_data('--bindir'), $node->data_dir)
 	],
 	'what mends it keeps other libraries');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'fraiseql_obs'));
