@@ -116,6 +116,11 @@ breaks($node, 'REVOKE EXECUTE ON FUNCTION fraiseql_obs.inject_trace_context FROM
 $node->safe_psql('postgres', "GRANT USAGE ON SCHEMA fraiseql_obs TO PUBLIC; GRANT EXECUTE ON FUNCTION fraiseql_obs.metrics TO $role");
 is_deeply([ findings($node) ], [0], 'what may be granted is no finding');
 
+# a name of two lines is on one
+$node->safe_psql('postgres', qq(CREATE ROLE "one\n  http: ok" LOGIN IN ROLE pg_monitor));
+like((doctor($node))[1], qr/^  privileges: ok: metrics are read by superusers and "one   http: ok"\n  queries: /m, 'a name with a newline');
+$node->safe_psql('postgres', qq(DROP ROLE "one\n  http: ok"));
+
 # the HTTP endpoint
 SKIP:
 {
