@@ -547,8 +547,9 @@ BEGIN
         IF signed < seals - 1 OR sealed_at < clock_timestamp() - interval '10 seconds' THEN
             RAISE WARNING USING
                 MESSAGE = 'checkpoint of the audit log is not signed',
-                DETAIL = format('It is of %s seals, and the newest one that is signed of %s.', seals, signed),
-                HINT = 'The server log has why the audit worker does not sign with the key of "fraiseql_obs.audit_signing_key_file".';
+                DETAIL = format(CASE signed WHEN 0 THEN 'It is of %s seals, and none is signed.'
+                                ELSE 'It is of %s seals, and the newest one that is signed of %s.' END, seals, signed),
+                HINT = 'Only the audit worker signs checkpoints, every "fraiseql_obs.audit_seal_interval"; if it cannot, the server log says why.';
         END IF;
     END IF;
     RETURN note;

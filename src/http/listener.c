@@ -97,9 +97,12 @@ fobs_listeners_forget_complaint(void)
 	last_complaint = NULL;
 }
 
-/* Writes down what is wrong, unless it is what was wrong the last time. */
+/*
+ * Writes down what is wrong, unless it is what was wrong the last time, and
+ * whether it listens anywhere that is wanted, or only where it did before.
+ */
 static void
-report_complaint(void)
+report_complaint(bool listens)
 {
 	if (last_complaint != NULL && strcmp(last_complaint, complaint) == 0)
 		return;
@@ -108,8 +111,12 @@ report_complaint(void)
 		return;
 	last_complaint = strdup(complaint);
 	ereport(LOG,
-			(errmsg("HTTP endpoint could not listen everywhere"),
+			(listens ?
+			 errmsg("HTTP endpoint could not listen on all addresses") :
+			 errmsg("HTTP endpoint could not listen on any address"),
 			 errdetail("%s.", complaint),
+			 !listens && fobs_listeners_sockets(NULL) > 0 ?
+			 errhint("It listens where it did before, and tries again, more and more seldom up to once a minute.") :
 			 errhint("It tries again, more and more seldom up to once a minute.")));
 }
 
@@ -497,11 +504,16 @@ keep_old(Listeners *wanted, const Listeners *old)
 	}
 }
 
-/* Opens what is wanted, and closes the rest, see above. */
-static void
+/*
+ * Opens what is wanted, and closes the rest, see above; returns whether any of
+ * it is open.
+ */
+static bool
 change_listeners(Listeners *wanted, bool wants_any)
 {
-	if (open_missing(wanted, &current) == 0 && wants_any)
+	bool		listens = open_missing(wanted, &current) > 0;
+
+	if (!listens && wants_any)
 		keep_old(wanted, &current);
 	else
 	{
@@ -509,6 +521,7 @@ change_listeners(Listeners *wanted, bool wants_any)
 			close_listener(&current.items[i]);
 	}
 	current = *wanted;
+	return listens;
 }
 
 /*
@@ -521,15 +534,16 @@ fobs_listeners_open(const char *addresses, int port)
 {
 	Listeners  *wanted = palloc0(sizeof(Listeners));
 	bool		pending;
+	bool		listens = false;
 
 	complaint[0] = '\0';
 	find_wanted(wanted, addresses, port);
 	pending = wanted->pending;
 	if (!pending || fobs_listeners_sockets(NULL) == 0)
-		change_listeners(wanted, addresses[0] != '\0');
+		listens = change_listeners(wanted, addresses[0] != '\0');
 	if (!pending)
 	{
-		report_complaint();
+		report_complaint(listens);
 		fobs_names_forget();
 	}
 	pfree(wanted);

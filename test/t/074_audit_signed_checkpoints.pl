@@ -47,7 +47,15 @@ $node->poll_query_until('app', 'SELECT count(*) > 0 FROM fraiseql_audit.fraiseql
 unlike($node->safe_psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'), qr/\n\n/,
 	'no key, no signature');
 
-$node->append_conf('postgresql.conf', "fraiseql_obs.audit_signing_key_file = '$key'");
+# configured, and nobody has signed yet
+$node->append_conf('postgresql.conf', "fraiseql_obs.audit_signing_key_file = '$key'\nfraiseql_obs.audit_worker = off");
+$node->reload;
+ok($node->poll_query_until('app', q(SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'fraiseql_obs audit worker')), 'no worker');
+$node->safe_psql('app', $_) foreach ('SELECT fraiseql_obs.log_operation(\'x\')', 'SELECT fraiseql_obs.seal_audit_log()') x 2;
+like(($node->psql('app', 'SELECT fraiseql_obs.audit_checkpoint()'))[2],
+	qr/WARNING:  checkpoint of the audit log is not signed\nDETAIL:  It is of \d+ seals, and none is signed\.\nHINT:  Only the audit worker signs checkpoints, every "fraiseql_obs\.audit_seal_interval"; if it cannot, the server log says why\.\z/,
+	'nobody but the worker signs');
+$node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = on');
 $node->reload;
 my ($text, $name, $signature) = signed_checkpoint() =~ /^(.*\n)\n\xe2\x80\x94 (\S+) (\S+)\n\z/s;
 ok(defined $signature, 'signed once there is a key');

@@ -92,7 +92,7 @@ obs(3, qr/"severity":"violation","kind":"personal","seal_no":2,/, $nothing, '', 
 obs(3, $nothing, $nothing, '', 'verify', '--output', "$folder/findings");
 like(slurp_file("$folder/findings"), qr/violation/, 'findings in a file');
 my $wrong = dump_of('wrong');
-tool(1, qr/^violation: fraiseql_audit_log_\d+, row 2, seal 2: personal columns were changed/m, $nothing, '', $wrong);
+tool(3, qr/^violation: fraiseql_audit_log_\d+, row 2, seal 2: personal columns were changed/m, $nothing, '', $wrong);
 
 # what is refused
 obs(2, $nothing, qr/is not a file that can be read/, '', 'verify', '--anchor', "$folder/none");
@@ -108,29 +108,49 @@ obs(2, $nothing, qr/report has no option --anchor/, '', qw(report --anchor x --f
 obs(2, $nothing, qr/verify takes no argument "x"/, '', 'verify', 'x');
 obs(0, qr/--anchor FILE/, $nothing, '', 'verify', '--help');
 
-my $unreadable = qr/^fraiseql-obs-verify: /;
+my $unreadable = qr/^fraiseql-obs-verify: could not open file "\Q$folder\E\/none": No such file or directory\n\z/;
 tool(2, $nothing, $unreadable, '', '--anchor', "$folder/none", $well);
+tool(2, $nothing, qr/could not open file "\Q$folder\E": Is a directory/, '', '--anchor', $folder, $well);
+append_to_file("$folder/bytes", "\xff\xfe\n1\n");
+tool(2, $nothing, qr/bytes" is not a checkpoint of an audit log/, '', '--anchor', "$folder/bytes", $well);
 tool(2, $nothing, qr/noise" is not a checkpoint of an audit log/, '', '--anchor', "$folder/noise", $well);
-tool(2, $nothing, $unreadable, '', "$folder/none");
-tool(2, $nothing, qr/there is no data of a plain dump/, '', dump_of('custom', '-Fc'));
-tool(2, $nothing, qr/has rows of an audit log as INSERT/, '', dump_of('inserts', '--inserts'));
-tool(2, $nothing, qr/there is no data of a plain dump/, '', dump_of('schema', '--schema-only'));
-tool(2, $nothing, qr/no audit log with seals/, '', dump_of('other', '-n', 'fraiseql_obs'));
-tool(2, $nothing, qr/ends in the middle of a table/, slurp_file($well) =~ s/\\\.\n.*//sr);
-tool(2, $nothing, qr/no audit log with seals/, '', '--schema', 'public', $well);
+tool(1, $nothing, $unreadable, '', "$folder/none");
+tool(1, $nothing, qr/there is no data of a plain dump/, '', dump_of('custom', '-Fc'));
+tool(1, $nothing, qr/has rows of an audit log as INSERT/, '', dump_of('inserts', '--inserts'));
+tool(1, $nothing, qr/there is no data of a plain dump/, '', dump_of('schema', '--schema-only'));
+tool(1, $nothing, qr/no audit log with seals/, '', dump_of('other', '-n', 'fraiseql_obs'));
+tool(1, $nothing, qr/ends in the middle of a table/, slurp_file($well) =~ s/\\\.\n.*//sr);
+tool(1, $nothing, qr/no audit log with seals/, '', '--schema', 'public', $well);
 tool(2, $nothing, qr/unknown option "--x"/, '', '--x');
 tool(2, $nothing, qr/--anchor needs a value/, '', '--anchor');
 tool(2, $nothing, qr/more than one dump/, '', $well, $wrong);
 tool(0, qr/^Verify the audit log/, $nothing, '', '--help');
 tool(0, qr/^fraiseql-obs-verify 1\./, $nothing, '', '--version');
 
+# tables that are not those of a log, as somebody may have made them
+my $text = slurp_file($well);
+my $not_a_log = qr/\Afraiseql-obs-verify: the dump's tables are not those of an audit log: /;
+tool(1, qr/^/, qr/${not_a_log}there is no column "seal_no"\n\z/, $text =~ s/seal_no, /number, /r);
+tool(1, qr/^/, qr/${not_a_log}they have values that none of its own can have\n\z/, $text =~ s/^2(\t[^\t]*\t[^\t]*\t\d+\t)/$_$1/mr)
+  foreach 'two', '\\N';
+
+# what cannot be written is said
+{
+	local $ENV{PYTHONIOENCODING} = 'ascii';
+	my ($out, $err);
+	IPC::Run::run([ 'python3', "$bin/fraiseql-obs-verify", $well ], '>', '/dev/full', '2>', \$err);
+	is(($? >> 8) . " $err", "1 fraiseql-obs-verify: could not write to standard output: No space left on device\n", 'a disk that is full');
+	tool(3, qr/^violation: \S+: rollup of operation a\\u000aviolation:\\u001b\[2J\\xe4 success has 4, rows are 0\n/m, $nothing,
+		$text =~ s/^(operation\t.*\t)op(\tsuccess\t)\d+$/$1a\\nviolation:\e[2J\xc3\xa4${2}4/mr);
+}
+
 # two logs in a dump, and a schema that needs quotes
 $node->safe_psql('app', 'ALTER SCHEMA fraiseql_audit RENAME TO "Old ""one"""');
 $node->safe_psql('app', q(DELETE FROM fraiseql_obs.audit_registry; SELECT fraiseql_obs.create_audit_log();
 	SELECT fraiseql_obs.log_operation('op'); SELECT fraiseql_obs.seal_audit_log()));
 my $two = dump_of('two');
-tool(2, $nothing, qr/several audit logs; name one with --schema: Old "one", fraiseql_audit/, '', $two);
-tool(1, qr/row 2, seal 2: personal columns were changed/, $nothing, '', '--schema', 'Old "one"', $two);
+tool(1, $nothing, qr/several audit logs; name one with --schema: Old "one", fraiseql_audit/, '', $two);
+tool(3, qr/row 2, seal 2: personal columns were changed/, $nothing, '', '--schema', 'Old "one"', $two);
 tool(0, qr/^1 rows, 2 seals/, $nothing, '', '--schema=fraiseql_audit', $two);
 
 $node->stop;

@@ -35,7 +35,7 @@ ok(wait_for_status($first, '/healthz', ''), 'in place of the first');
 my $other = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $third, Listen => 1, ReuseAddr => 1);
 my $from = -s $node->logfile;
 configure($node, "http_port = $third");
-$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen everywhere\n.*DETAIL:  "127\.0\.0\.1:$third": Address already in use\./, $from);
+$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen on any address\n.*DETAIL:  "127\.0\.0\.1:$third": Address already in use\.\n.*HINT:  It listens where it did before, /, $from);
 is(status_of($second, '/healthz'), 200, 'a port that is taken leaves the old one');
 is(metric($node, 'fraiseql_obs_endpoint_listener_up'), '0', 'which a metric says');
 sleep 3.5;
@@ -58,7 +58,7 @@ foreach my $wrong ('no.such.host.invalid', '300.1.1.1', '192.0.2.1', '"', '/no/s
 {
 	$from = -s $node->logfile;
 	configure($node, "http_listen_addresses = '$wrong'");
-	$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen everywhere/, $from);
+	$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen on any address/, $from);
 	is(status_of($third, '/healthz'), 200, substr("$wrong leaves the old one", 0, 50));
 }
 
@@ -67,7 +67,7 @@ foreach my $n (16, 20)
 {
 	$from = -s $node->logfile;
 	configure($node, "http_listen_addresses = '" . join(',', map { "198.51.100.$_" } 1 .. $n) . "'");
-	$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen everywhere/, $from);
+	$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen on any address/, $from);
 	is(status_of($third, '/healthz'), 200, "$n wrong addresses leave the old one");
 }
 $from = -s $node->logfile;
@@ -112,7 +112,9 @@ is(worker_pid($node), $pid, 'all by the same process');
 # from the start: first nobody can listen, and the server runs all the same
 $other = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $third, Listen => 1, ReuseAddr => 1);
 $node->append_conf('postgresql.conf', "fraiseql_obs.http_port = $third");
+$from = -s $node->logfile;
 $node->restart;
+$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen on any address\n.*DETAIL:  .*\n.*HINT:  It tries again, /, $from);
 is(metric($node, 'fraiseql_obs_endpoint_listener_up'), '0', 'a server whose port is taken starts');
 close $other;
 ok(wait_for_status($third, '/healthz', 200), 'and gets it later');

@@ -52,6 +52,7 @@ like(says(0, 'health', '--detailed'), qr/^  canary: healthy$/m, 'of what is know
 is(decode_json(says(0, qw(health --format json)))->{checks}{server}{role}, 'primary', 'as JSON');
 like(says(0, 'readiness'), qr/\AStatus: ready\n/, 'ready');
 like(says(0, qw(readiness --role=primary)), qr/\AStatus: ready\n/, 'as a primary');
+like(says(0, 'readiness', '--max-lag', $_), qr/^Status: ready/, "with a lag of $_") foreach '0', '7B', '1.5 GB', '16kB';
 like(says(3, qw(readiness --role replica --max-lag 16MB)),
 	qr/\AStatus: not_ready\n  server: unhealthy: the server is no replica\n/, 'not as a replica, and why comes first');
 
@@ -80,9 +81,10 @@ like(says(2, @$_[1 .. $#$_]), qr/^fraiseql-obs: $_->[0].*\n\z/, "@$_[1 .. $#$_]"
   [ 'metrics has no option --detailed', qw(metrics --detailed) ],
   [ '--role must be primary or replica, and not "both"', qw(readiness --role both) ],
   [ '--max-lag needs a value', qw(readiness --max-lag) ],
+  (map { [ "--max-lag must be a number of bytes, as 16MB, and not \"$_\"", 'readiness', '--max-lag', $_ ] }
+	'16XB', '16k', 'MB', '.', '1.2.3', '-1', q(1'; DROP)),
   [ '--format must be text or json, and not "csv"', qw(health --format csv) ],
   [ 'readiness takes no argument "x"', qw(readiness x) ];
-like(says(1, qw(readiness --max-lag), "1'; DROP"), qr/invalid lag: "1'; DROP"\nHINT/, 'the server says what a lag is');
 like(says(0, $_, '--help'), qr/\AUsage: fraiseql-obs $_ .*Exits with.status.3/s, "help of $_")
   foreach 'health', 'readiness';
 

@@ -132,13 +132,15 @@ $node->safe_psql('postgres', q(CREATE ROLE nobody LOGIN; CREATE ROLE "My role" L
 foreach my $command (qw(slow top operations errors metrics health readiness))
 {
 	refuses($node, 1,
-		qr/\AERROR:  role "nobody" may not read what "$command" prints\nDETAIL:  It may not call \w.*\.\nHINT:  .*GRANT pg_monitor TO nobody;\n\z/,
+		qr/\AERROR:  role "nobody" may not read what "$command" prints\nHINT:  .*GRANT pg_monitor TO nobody;\n\z/,
 		$command, '-d', 'user=nobody');
 	prints($node, $command, '-d', 'user=monitor');
 }
 refuses($node, 1, qr/GRANT pg_monitor TO "My role";/, 'top', '-d', "user='My role'");
 prints($node, $_, '-d', 'user=reader') foreach 'slow', 'top';
-refuses($node, 1, qr/It may not call operation_stats\./, 'operations', '-d', 'user=reader');
+refuses($node, 1, qr/GRANT pg_monitor TO reader;/, 'operations', '-d', 'user=reader');
+$node->safe_psql('postgres', 'REVOKE EXECUTE ON FUNCTION fraiseql_obs.operation_stats FROM pg_monitor');
+refuses($node, 1, qr/^HINT:  It was taken from pg_monitor; call "fraiseql-obs doctor" to see what to do\.$/m, 'operations', '-d', 'user=monitor');
 like(prints($node, 'top', '-d', 'user=guest'), qr/^Queries by total time, in ms\n.*\| <insufficient privilege>\n/s, 'others\' queries have no name');
 
 # Arguments
@@ -156,7 +158,9 @@ like(prints($node, $_, '--help'), qr/\AUsage: fraiseql-obs $_ \[OPTION\]\.\.\.\n
 # Not preloaded
 $node->append_conf('postgresql.conf', 'shared_preload_libraries = pg_stat_statements');
 $node->restart;
-refuses($node, 1, qr/must be loaded via "shared_preload_libraries"/, $_, '--format', 'json') foreach qw(slow top operations errors);
+refuses($node, 1, qr/\AERROR:  fraiseql_obs must be loaded via "shared_preload_libraries"\nHINT:  Call "fraiseql-obs doctor" to see what to do\.\n\z/, @$_)
+  foreach (map { [$_] } qw(slow top operations errors metrics health readiness)), [qw(trace x)], [qw(timeline x)], [qw(top --watch 1)],
+  [qw(slow --format json)];
 
 $node->stop;
 done_testing();

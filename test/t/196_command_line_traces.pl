@@ -75,6 +75,10 @@ is(slurp_file($file), 'as it was', 'nor is a file touched');
 is(prints($node, 'trace', $trace, '-o', $file), '', 'to a file');
 is(slurp_file($file), $tree, 'as it would be printed');
 refuses($node, 2, qr/takes one argument, ID/, $_) foreach 'trace', 'timeline';
+refuses($node, 2, qr/ID is empty/, $_, '') foreach 'trace', 'timeline';
+refuses($node, 1, qr/^fraiseql-obs: no span of trace [0-9a-f]{32} is kept: .*\nfraiseql-obs: a request that came with a traceparent as well is found by: fraiseql-obs timeline ID\n\z/,
+	'trace', 'order-3');
+refuses($node, 1, qr/\Afraiseql-obs: no span of trace .*\n\z/, 'trace', $uuid =~ tr/4/5/r);
 
 # Hostile names do not reach the terminal.
 $node->safe_psql('postgres', "SET fraiseql_obs.traceparent = '00-" . 'a' x 32 . "-00f067aa0ba902b7-01';

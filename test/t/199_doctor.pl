@@ -34,7 +34,7 @@ is_deeply(
 	[ mending($node, 'library') ],
 	[
 		q(sql ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements', 'auto_explain', 'fraiseql_obs';),
-		'shell pg_ctl restart -D ' . "'" . $node->data_dir . "'"
+		sprintf('shell %1$s/pg_ctl restart -D %2$s -l %2$s/server.log', $node->config_data('--bindir'), $node->data_dir)
 	],
 	'what mends it keeps other libraries');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET shared_preload_libraries = 'auto_explain', 'fraiseql_obs'));
@@ -115,6 +115,11 @@ breaks($node, 'REVOKE EXECUTE ON FUNCTION fraiseql_obs.inject_trace_context FROM
 	'warning privileges: PUBLIC may not EXECUTE FUNCTION fraiseql_obs.inject_trace_context() any more');
 $node->safe_psql('postgres', "GRANT USAGE ON SCHEMA fraiseql_obs TO PUBLIC; GRANT EXECUTE ON FUNCTION fraiseql_obs.metrics TO $role");
 is_deeply([ findings($node) ], [0], 'what may be granted is no finding');
+
+# a name of two lines is on one
+$node->safe_psql('postgres', qq(CREATE ROLE "one\n  http: ok" LOGIN IN ROLE pg_monitor));
+like((doctor($node))[1], qr/^  privileges: ok: metrics are read by superusers and "one   http: ok"\n  queries: /m, 'a name with a newline');
+$node->safe_psql('postgres', qq(DROP ROLE "one\n  http: ok"));
 
 # the HTTP endpoint
 SKIP:

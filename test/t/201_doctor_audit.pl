@@ -84,6 +84,14 @@ cured($node, 'made');
 tamper(q(ALTER TABLE "the log".fraiseql_audit_log DISABLE TRIGGER fraiseql_audit_door));
 found(qr/^3\nerror audit: trigger fraiseql_audit_door .* is disabled\z/, 'a trigger is disabled');
 cured($node, 'enabled');
+foreach ([ 'ENABLE' => 'enabled, but not ALWAYS' ], [ 'ENABLE REPLICA' => 'enabled for replicas alone' ])
+{
+	my ($how, $state) = @$_;
+
+	tamper(qq(ALTER TABLE "the log".fraiseql_audit_log $how TRIGGER fraiseql_audit_append_only));
+	found(qr/^3\nerror audit: trigger fraiseql_audit_append_only .* is $state\z/, $state);
+	cured($node, 'always');
+}
 guard('off');
 found(qr/^3\nerror audit: fraiseql_obs\.audit_guard is off: superusers may change the log\z/, 'no guard');
 cured($node, 'guarded');

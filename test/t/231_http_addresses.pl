@@ -82,7 +82,7 @@ ok(wait_for_status($another, '/healthz', ''), 'one address');
 my $other = IO::Socket::INET->new(LocalAddr => '127.0.0.2', LocalPort => $port, Listen => 1, ReuseAddr => 1) or die;
 $from = -s $node->logfile;
 listen_on('127.0.0.1, 0.0.0.0');
-$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen everywhere\n.*DETAIL:  "0\.0\.0\.0:$port": Address already in use\./, $from);
+$node->wait_for_log(qr/LOG:  HTTP endpoint could not listen on all addresses\n.*DETAIL:  "0\.0\.0\.0:$port": Address already in use\./, $from);
 is(status_of($one, '/healthz'), 200, 'then the one is listened on');
 is_up(0, 'and the metric says that not all are');
 close $other;

@@ -1,5 +1,5 @@
-# fraiseql-obs top --watch at terminals of all widths: the query is seen, and of
-# the other columns what there is room for.
+# fraiseql-obs top, with --watch and without it, at terminals of all widths: the
+# query is seen, and of the other columns what there is room for.
 
 use strict;
 use warnings FATAL => 'all';
@@ -42,6 +42,23 @@ foreach my $width (sort { $b <=> $a } keys %others)
 	my ($seen) = map { /^.*\| (SELECT \$1 AS a.*)/ } @lines;
 	cmp_ok(length $seen, '>=', 20, 'and 20 of the query') if ok(defined $seen, 'the query is there') || diag($out);
 	is_deeply([ grep { length > $width } @lines[ 1 .. $#lines ] ], [], 'within the terminal') if $width >= 40;
+}
+
+%others = (
+	200 => [qw(calls errors total_exec_time percent p95_exec_time datname usename)],
+	111 => [qw(calls errors total_exec_time percent p95_exec_time datname usename)],
+	110 => [qw(calls errors total_exec_time percent p95_exec_time datname)],
+	80 => [qw(calls total_exec_time percent datname)],
+	60 => [qw(total_exec_time percent)],
+	40 => [qw(total_exec_time)]);
+foreach my $width (sort { $b <=> $a } keys %others)
+{
+	my @lines = split /\n/, at_terminal($node, $width, 'top', '--limit', '5');
+
+	is_deeply([ split /[ |]+/, $lines[1] =~ s/^ +//r ], [ @{ $others{$width} }, 'query' ], "$width columns without --watch");
+	my ($seen) = map { /^.*\| (SELECT \$1 AS a.*)/ } @lines;
+	cmp_ok(length $seen, '>=', 20, 'and 20 of the query') if ok(defined $seen, 'the query is there') || diag(@lines);
+	is_deeply([ grep { length > $width } @lines[ 1 .. $#lines ] ], [], 'within the terminal');
 }
 $node->stop;
 done_testing();

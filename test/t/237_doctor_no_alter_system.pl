@@ -28,11 +28,11 @@ is_deeply(
 	[ mending($node, 'library') ],
 	[
 		q(conf shared_preload_libraries = 'pg_stat_statements, auto_explain, fraiseql_obs'),
-		q(shell pg_ctl restart -D ') . $node->data_dir . q(')
+		sprintf('shell %1$s/pg_ctl restart -D %2$s -l %2$s/server.log', $node->config_data('--bindir'), $node->data_dir)
 	],
 	'lines keep other libraries');
 my (undef, $out) = doctor($node);
-like($out, qr/^ +postgresql\.conf: shared_preload_libraries = 'pg_stat_statements, auto_explain, fraiseql_obs'\n +\$ pg_ctl restart/m, 'as text');
+like($out, qr/^ +postgresql\.conf: shared_preload_libraries = 'pg_stat_statements, auto_explain, fraiseql_obs'\n +\$ \/\S+\/pg_ctl restart/m, 'as text');
 mend($node);
 my @left = findings($node);
 is($left[0], 4, 'it is loaded');
