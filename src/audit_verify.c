@@ -847,7 +847,7 @@ visit_partition(TupleTableSlot *slot, void *arg)
 	{
 		Finding		finding = {UNCHECKED, "removed",.at = part.from};
 
-		/* of one that has gone the bounds are not to be had any more */
+		/* without bounds nobody knows what it was for */
 		verifier->vanished |= !bounded;
 		fobs_report(verifier, &finding,
 					"a partition was removed meanwhile, and not verified");

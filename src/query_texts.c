@@ -180,19 +180,22 @@ put_texts(ReturnSetInfo *rsinfo, const ReturnSetInfo *texts)
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "text of a query",
 												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(context);
+	MemoryContext before = CurrentMemoryContext;
 
 	for (int i = 0; i < TEXT_COLUMNS; i++)
 		numbers[i] = find_column(texts->setDesc,
 								 NameStr(TupleDescAttr(rsinfo->setDesc,
 													   i)->attname));
+
+	/* a row that was read from a file is the slot's until the next one */
 	while (tuplestore_gettupleslot(texts->setResult, true, false, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(context);
 		put_text(rsinfo, slot, numbers);
+		MemoryContextSwitchTo(before);
 		MemoryContextReset(context);
 	}
-	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	ExecDropSingleTupleTableSlot(slot);
 	tuplestore_end(texts->setResult);

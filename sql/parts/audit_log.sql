@@ -246,7 +246,7 @@ DECLARE
     partition text;
 BEGIN
     -- names of partitions have years of our era
-    IF at NOT BETWEEN '0001-01-01' AND '9999-12-31' THEN
+    IF at < '0001-01-01' OR at >= '10000-01-01' THEN
         RAISE invalid_parameter_value USING
             MESSAGE = format('cannot make a partition of the audit log for %s', at),
             HINT = 'Partitions are for times in the years 1 to 9999.';

@@ -43,7 +43,7 @@ foreach my $time ('294276-12-31 23:59:59+00', '10000-01-01 00:00:00+00', '4714-1
 		"22023: cannot make a partition of the audit log for $time", "partition: $time");
 	query("SELECT fraiseql_obs.log_operation('op', occurred_at => '$time')");
 }
-is(query("SELECT fraiseql_obs.audit_ensure_partition('9999-12-31 00:00+00')"), '10000-01-01 00:00:00+00', 'the last partition');
+is(query("SELECT fraiseql_obs.audit_ensure_partition('9999-12-31 23:59:59.999999+00')"), '10000-01-01 00:00:00+00', 'the last partition');
 
 # Somebody has made partitions for all time; what is there is sealed nowhere.
 sub seal_with
