@@ -15,8 +15,8 @@
 -- findings are about rows of whatever tenant.
 --
 -- Entries about verifications are what a verification has found: nobody can
--- append others (audit_verified.c).  Besides, the role must be one that may
--- verify.
+-- append others (audit_verified.c).  Besides, where nothing was found the role must
+-- be one that may verify.  What was found stands, whoever takes that from it.
 --
 
 -- Does an entry say that all of a period was verified, or that something is
@@ -58,9 +58,10 @@ AS $$
     FROM jsonb_array_elements(@extschema@.audit_accesses(
         1, '-infinity', 'infinity', 'audit.verified',
         format('@extschema@.audit_says_verified(details, %L, %L)
-                AND EXISTS (SELECT FROM pg_roles r
-                            WHERE r.rolname = db_role
-                              AND has_function_privilege(r.oid, %s::oid, ''EXECUTE''))
+                AND (details->''violations'' > ''0''
+                     OR EXISTS (SELECT FROM pg_roles r
+                                WHERE r.rolname = db_role
+                                  AND has_function_privilege(r.oid, %s::oid, ''EXECUTE'')))
                 AND %s',
                since, until, '@extschema@.verify_audit_log'::regproc::oid, condition),
         outcome)) AS entry
