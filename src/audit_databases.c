@@ -10,6 +10,9 @@
  * - the worker notes its process, and takes that back when it ends;
  * - what the worker, its upkeep process and whoever verifies the log find out,
  *	 they note for the metrics; it stays when the worker ends;
+ * - what verifications have found before the server was started, the upkeep
+ *	 process reads in the log (audit_upkeep.c).  It only adds what none has
+ *	 said since, which is newer, whatever the clock shows;
  * - a statement that wants the database for itself (DROP DATABASE) has the
  *	 worker leave, and keeps it out until the statement has ended.
  *
@@ -20,6 +23,7 @@
 #include <signal.h>
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "fmgr.h"
@@ -69,7 +73,7 @@ static char announced_name[FOBS_DATNAME_SIZE];
 
 static const FobsAuditStatus nothing_known = {
 	.seals = -1,.root = -1,.is_signed = -1,.partitions_ahead = -1,
-	.violations = -1
+	.violations = -1,.anchor_violations = -1
 };
 
 /* Asks for shared memory; from the shmem_request hook. */
@@ -367,6 +371,27 @@ fobs_audit_databases_note_partitions(int64 ahead)
 }
 
 /*
+ * Makes the entry of a log that is verified before its worker has come, or
+ * where none is to come.  There is no entry of a standby, nor of a log that
+ * this transaction makes: that may yet be rolled back.
+ */
+static void
+enter_verified(void)
+{
+	char		label[FOBS_DATNAME_SIZE];
+	Entry	   *entry;
+
+	if (shared == NULL || announced || RecoveryInProgress())
+		return;
+	copy_name(label, get_database_name(MyDatabaseId));
+	SpinLockAcquire(&shared->mutex);
+	entry = make_entry(MyDatabaseId);
+	if (entry != NULL)
+		name_entry(entry, label);
+	SpinLockRelease(&shared->mutex);
+}
+
+/*
  * Notes that all of the log was verified just now.  What was found against an
  * anchor stands until that finds nothing: without one it cannot be seen.
  */
@@ -374,17 +399,60 @@ void
 fobs_audit_databases_note_verified(int64 violations, bool anchored)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	FobsAuditStatus *status;
+
+	enter_verified();
+	status = lock_status();
+	if (status == NULL)
+		return;
+	status->violations = violations;
+	if (anchored)
+		status->anchor_violations = violations;
+	if (fobs_audit_violations(status) == 0)
+		status->verified_at = now;
+	unlock_status();
+}
+
+/* Need what was found before the server was started not be read any more? */
+bool
+fobs_audit_databases_recalled(void)
+{
 	FobsAuditStatus *status = lock_status();
+	bool		recalled;
+
+	if (status == NULL)
+		return true;
+	recalled = status->recalled;
+	unlock_status();
+	return recalled;
+}
+
+/*
+ * Notes what the log has of verifications: what the last one found, what of
+ * one with an anchor stands (-1: nothing), and when nothing was wrong (0: that
+ * is not known).
+ */
+void
+fobs_audit_databases_recall(int64 violations, int64 anchor_violations,
+							TimestampTz verified_at)
+{
+	FobsAuditStatus *status = lock_status();
+	bool		is_news;
 
 	if (status == NULL)
 		return;
-	if (anchored || !status->anchored)
-	{
-		if (violations == 0)
-			status->verified_at = now;
+	is_news = status->violations < 0;
+	if (is_news)
 		status->violations = violations;
-		status->anchored = anchored && violations > 0;
+	if (anchor_violations > 0 && status->anchor_violations < 0)
+	{
+		/* which one without an anchor has not seen */
+		status->anchor_violations = anchor_violations;
+		is_news = true;
 	}
+	if (is_news || status->verified_at == 0)
+		status->verified_at = verified_at;
+	status->recalled = true;
 	unlock_status();
 }
 
@@ -430,6 +498,13 @@ fobs_audit_databases_forget(Oid database)
 	if (entry != NULL && entry->public.worker_pid == 0)
 		entry->public.database = InvalidOid;
 	SpinLockRelease(&shared->mutex);
+}
+
+/* How many violations are known; -1: the log was never verified as a whole */
+int64
+fobs_audit_violations(const FobsAuditStatus *status)
+{
+	return Max(status->violations, status->anchor_violations);
 }
 
 /*

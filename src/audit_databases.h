@@ -29,7 +29,8 @@ typedef struct FobsAuditStatus
 	int64		partitions_ahead;	/* made for times to come */
 	TimestampTz verified_at;	/* as a whole, and nothing was wrong */
 	int64		violations;		/* that the last such verification found */
-	bool		anchored;		/* these it found having an anchor */
+	int64		anchor_violations;	/* the same of the last with an anchor */
+	bool		recalled;		/* from the log, what was found before */
 } FobsAuditStatus;
 
 /* One database, as copied out of shared memory */
@@ -58,13 +59,18 @@ extern void fobs_audit_databases_note_seals(int64 seals, int64 root,
 extern void fobs_audit_databases_note_partitions(int64 ahead);
 extern void fobs_audit_databases_note_verified(int64 violations,
 											   bool anchored);
+extern bool fobs_audit_databases_recalled(void);
+extern void fobs_audit_databases_recall(int64 violations,
+										int64 anchor_violations,
+										TimestampTz verified_at);
 
 /* for the launcher */
 extern void fobs_audit_databases_set_launcher(Latch *latch);
 extern int	fobs_audit_databases_vacant(Oid *databases);
 extern void fobs_audit_databases_forget(Oid database);
 
-/* for metrics */
+/* for metrics and health */
+extern int64 fobs_audit_violations(const FobsAuditStatus *status);
 extern int	fobs_audit_databases_snapshot(FobsAuditDatabase *databases);
 
 #endif							/* FRAISEQL_OBS_AUDIT_DATABASES_H */

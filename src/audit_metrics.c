@@ -122,7 +122,7 @@ sample_of(const FobsFamily *family, const FobsAuditDatabase *database,
 	if (family == &verified_family && status->verified_at != 0)
 		return fobs_unix_time(status->verified_at);
 	if (family == &violations_family)
-		return status->violations;
+		return fobs_audit_violations(status);
 	if (family == &partitions_family)
 		return status->partitions_ahead;
 	return -1;

@@ -11,6 +11,9 @@
  *
  * In this order, so that what was left half done comes first:
  *
+ * recall: after a start of the server, metrics and health are told what the
+ *    newest verification in the log has found, so that a restart silences
+ *    nothing.  Until then they say nothing of it.
  * finalize: a partition whose detaching was interrupted (a crash, or somebody
  *    ended this process) is detached.
  * maintain: maintain_audit_log(false) makes partitions ahead, drops what has
@@ -83,6 +86,11 @@
 	"SELECT concat_ws(' ', step->>'step', step->>'partition') || ': ' || " \
 	"(step->>'message') FROM jsonb_array_elements(" \
 	"fraiseql_obs.maintain_audit_log(false)->'failed') AS step"
+#define LAST_FINDINGS \
+	"SELECT coalesce((found->>'violations')::bigint, -1), " \
+	"coalesce((found->>'anchor_violations')::bigint, -1), " \
+	"(found->>'verified_at')::timestamptz " \
+	"FROM fraiseql_obs.audit_last_findings() AS found"
 #define PARTITIONS_AHEAD \
 	"SELECT count(*) " \
 	"FROM fraiseql_obs.audit_partitions(fraiseql_obs.audit_log()) " \
@@ -305,6 +313,35 @@ close_and_detach(const char *range_from)
 }
 
 static void
+note_findings(TupleTableSlot *slot, void *arg)
+{
+	const Datum *values = slot->tts_values;
+
+	fobs_audit_databases_recall(DatumGetInt64(values[0]),
+								DatumGetInt64(values[1]),
+								slot->tts_isnull[2] ? 0 :
+								DatumGetTimestampTz(values[2]));
+}
+
+static void
+find_findings(void *arg)
+{
+	AuditQuery	query = {
+		.text = LAST_FINDINGS,.new_snapshot = true,.row = note_findings
+	};
+
+	fobs_audit_run_query(&query);
+}
+
+/* Once; what fails is tried again by the next process. */
+static void
+recall(void)
+{
+	if (!fobs_audit_databases_recalled())
+		(void) fobs_audit_transaction(LAST_FINDINGS, find_findings, NULL);
+}
+
+static void
 finalize(void)
 {
 	ListCell   *cell;
@@ -348,7 +385,7 @@ void
 fraiseql_obs_audit_upkeep_main(Datum database)
 {
 	static void (*const steps[]) (void) = {
-		finalize, maintain, remove_partitions
+		recall, finalize, maintain, remove_partitions
 	};
 
 	fobs_audit_process_start(DatumGetObjectId(database));

@@ -425,12 +425,13 @@ read_audit(FobsHealthFacts *facts)
 	{
 		TimestampTz sealed_at = Max(databases[i].status.sealed_at,
 									PgStartTime);
+		int64		found = fobs_audit_violations(&databases[i].status);
 
 		if (databases[i].worker_pid != 0)
 			workers++;
 		lag = Max(lag, seconds_since(sealed_at, facts->at));
-		if (databases[i].status.violations >= 0)
-			violations = Max(violations, 0) + databases[i].status.violations;
+		if (found >= 0)
+			violations = Max(violations, 0) + found;
 	}
 	pfree(databases);
 

@@ -15,8 +15,8 @@
 -- findings are about rows of whatever tenant.
 --
 -- Entries about verifications are what a verification has found: nobody can
--- append others (audit_verified.c).  Besides, the role must be one that may
--- verify.
+-- append others (audit_verified.c).  Besides, where nothing was found the role must
+-- be one that may verify.  What was found stands, whoever takes that from it.
 --
 
 -- Does an entry say that all of a period was verified, or that something is
@@ -58,9 +58,10 @@ AS $$
     FROM jsonb_array_elements(@extschema@.audit_accesses(
         1, '-infinity', 'infinity', 'audit.verified',
         format('@extschema@.audit_says_verified(details, %L, %L)
-                AND EXISTS (SELECT FROM pg_roles r
-                            WHERE r.rolname = db_role
-                              AND has_function_privilege(r.oid, %s::oid, ''EXECUTE''))
+                AND (details->''violations'' > ''0''
+                     OR EXISTS (SELECT FROM pg_roles r
+                                WHERE r.rolname = db_role
+                                  AND has_function_privilege(r.oid, %s::oid, ''EXECUTE'')))
                 AND %s',
                since, until, '@extschema@.verify_audit_log'::regproc::oid, condition),
         outcome)) AS entry
@@ -70,20 +71,63 @@ COMMENT ON FUNCTION audit_newest_verification(timestamptz, timestamptz, text, te
 
 -- What was found against an anchor stands until that finds nothing: without one
 -- it cannot be seen.
-CREATE FUNCTION audit_anchor_finding(since timestamptz, until timestamptz)
+CREATE FUNCTION audit_anchor_finding(
+    since timestamptz,
+    until timestamptz,
+    condition text DEFAULT 'true')
 RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT finding
     FROM @extschema@.audit_newest_verification(
-             since, until, 'details ? ''anchor_size'' AND details->''violations'' > ''0''', 'failure') AS finding
+             since, until, condition || ' AND details ? ''anchor_size'' AND details->''violations'' > ''0''',
+             'failure') AS finding
     WHERE finding IS NOT NULL
       AND @extschema@.audit_newest_verification(
-              since, until, 'details ? ''anchor_size''')->'entry_id' = finding->'entry_id'
+              since, until, condition || ' AND details ? ''anchor_size''')->'entry_id' = finding->'entry_id'
 $$;
-COMMENT ON FUNCTION audit_anchor_finding(timestamptz, timestamptz) IS
-'The newest verification with an anchor that found violations, unless a later one with an anchor has found none of the whole period; else null';
+COMMENT ON FUNCTION audit_anchor_finding(timestamptz, timestamptz, text) IS
+'The newest verification with an anchor that meets a condition and found violations, unless a later one with an anchor has found none of the whole period; else null';
+
+-- What metrics and health say of verifications, for a server that has just been
+-- started (audit_upkeep.c), and for whoever asks without the library.  They tell
+-- of those of all of the log alone.
+CREATE FUNCTION audit_last_findings()
+RETURNS jsonb
+AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
+LANGUAGE C STABLE;
+COMMENT ON FUNCTION audit_last_findings() IS
+'How many violations the newest verification of all of the audit log found, how many one with an anchor that stand, and when one last found nothing';
+
+CREATE FUNCTION audit_do_audit_last_findings()
+RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    whole CONSTANT text := 'NOT details ?| ''{since,until}''';
+    newest jsonb := @extschema@.audit_newest_verification('-infinity', 'infinity', whole);
+    stands jsonb;
+    clean jsonb := newest;
+BEGIN
+    IF newest IS NOT NULL THEN
+        stands := @extschema@.audit_anchor_finding('-infinity', 'infinity', whole);
+    END IF;
+    IF stands IS NOT NULL OR newest->'violations' > '0' THEN
+        clean := @extschema@.audit_newest_verification(
+            '-infinity', 'infinity',
+            whole || format(' AND details->''violations'' = ''0'' AND created_at < %L',
+                            coalesce(stands->>'at', 'infinity')), 'success');
+    END IF;
+    RETURN jsonb_build_object('violations', newest->'violations',
+                              'anchor_violations', stands->'violations',
+                              'verified_at', clean->'at');
+END
+$$;
+COMMENT ON FUNCTION audit_do_audit_last_findings() IS
+'What audit_last_findings() does';
 
 -- The same of one that is made now, with its first findings.
 CREATE FUNCTION audit_verify_period(since timestamptz, until timestamptz)

@@ -181,6 +181,14 @@ is(integrity($verdict, $cut), $stands, 'nor one of another time');
 $node->safe_psql($cut, 'SELECT fraiseql_obs.verify_audit_log(anchor => anchor) FROM kept');
 is(integrity(q(i->>'verdict', i->'anchor_finding'), $cut), 'verified|null', 'but one with an anchor');
 
+# what somebody found stands when he has gone
+my $left = tampered("UPDATE $log SET details = '{\"a\": 2}' WHERE id = (
+	SELECT min(id) FROM $log WHERE created_at >= (now() AT TIME ZONE 'UTC')::date - 9);
+	CREATE ROLE leaver LOGIN; SELECT fraiseql_obs.grant_audit_reader('leaver')");
+$node->safe_psql($left, 'SELECT fraiseql_obs.verify_audit_log()', extra_params => [ '-U', 'leaver' ]);
+$node->safe_psql($left, "DROP OWNED BY leaver; DROP ROLE leaver; UPDATE $log SET details = '{\"a\": 1}' WHERE details = '{\"a\": 2}'");
+is(integrity($verdict, $left), $found, 'whose role was dropped');
+
 # what a report sees without verifying
 is(integrity($verdict, tampered('DELETE FROM fraiseql_audit.fraiseql_audit_seals WHERE seal_no = (
 		SELECT max(seal_no) FROM fraiseql_audit.fraiseql_audit_seals)')),
