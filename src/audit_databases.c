@@ -487,7 +487,7 @@ fobs_audit_databases_vacant(Oid *databases)
 	return n;
 }
 
-/* Forgets a database that there is no longer. */
+/* Forgets a database that there is no longer, or that has no log. */
 void
 fobs_audit_databases_forget(Oid database)
 {

@@ -187,8 +187,12 @@ fraiseql_obs_audit_worker_main(Datum database)
 	char	   *name;
 
 	fobs_audit_process_start(DatumGetObjectId(database));
-	if (!fobs_audit_process_has_log() ||
-		!fobs_audit_transaction("looking up the database",
+	if (!fobs_audit_process_has_log())
+	{
+		fobs_audit_databases_forget(MyDatabaseId);
+		proc_exit(0);
+	}
+	if (!fobs_audit_transaction("looking up the database",
 								look_up_name, &name) ||
 		!fobs_audit_databases_enter(name))
 		proc_exit(0);

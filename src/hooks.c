@@ -1301,6 +1301,8 @@ call_ProcessUtility(PROCESS_UTILITY_PARAMS)
 			fobs_audit_databases_readmit(vacated);
 	}
 	PG_END_TRY();
+	if (OidIsValid(vacated) && IsA(pstmt->utilityStmt, DropdbStmt))
+		fobs_audit_databases_forget(vacated);
 }
 
 /* Calls it so that nothing is counted. */

@@ -116,5 +116,21 @@ $node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = off');
 $node->reload;
 becomes('worker_up', '= 0', 'no worker');
 becomes('seal_lag_seconds', '> 2', 'which nothing is sealed without');
+cmp_ok(value('violations'), '>=', 1, 'violations');
+
+# What is gone is forgotten, at once or by the worker that finds nothing to do.
+sub forgotten
+{
+	my ($name, $what) = @_;
+	return ok($node->poll_query_until('postgres', qq(SELECT count(*) = 0 FROM fraiseql_obs.metrics()
+		WHERE labels->>'datname' = '$name' AND name ~ 'audit')), $what);
+}
+query('DROP DATABASE shop', 'postgres');
+forgotten('shop', 'a database that is dropped');
+set_guard($node, 'off');
+query('SET client_min_messages = warning; DROP SCHEMA fraiseql_audit CASCADE; DROP EXTENSION fraiseql_obs CASCADE');
+$node->append_conf('postgresql.conf', 'fraiseql_obs.audit_worker = on');
+$node->reload;
+forgotten('app', 'a log that is dropped');
 $node->stop;
 done_testing();

@@ -133,6 +133,15 @@ my $not_a_log = qr/\Afraiseql-obs-verify: the dump's tables are not those of an 
 tool(1, qr/^/, qr/${not_a_log}there is no column "seal_no"\n\z/, $text =~ s/seal_no, /number, /r);
 tool(1, qr/^/, qr/${not_a_log}they have values that none of its own can have\n\z/, $text =~ s/^2(\t[^\t]*\t[^\t]*\t\d+\t)/$_$1/mr)
   foreach 'two', '\\N';
+tool(3, qr/^violation: /, qr/${not_a_log}they have values that none of its own can have\n\z/,
+	slurp_file($wrong) =~ s/^(operation\t.*\t)\d+$/$1x/mr);
+{
+	my $err;
+	IPC::Run::run([ '/bin/sh', '-c', 'exec python3 "$0" "$1" >&-', "$bin/fraiseql-obs-verify", $well ], '2>', \$err);
+	is(($? >> 8) . " $err", "1 fraiseql-obs-verify: standard output is not open\n", 'nowhere to write');
+	IPC::Run::run([ '/bin/sh', '-c', 'exec python3 "$0" <&-', "$bin/fraiseql-obs-verify" ], '2>', \$err);
+	is(($? >> 8) . " $err", "1 fraiseql-obs-verify: standard input is not open\n", 'nothing to read');
+}
 
 # what cannot be written is said
 {

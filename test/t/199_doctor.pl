@@ -119,7 +119,9 @@ is_deeply([ findings($node) ], [0], 'what may be granted is no finding');
 # a name of two lines is on one
 $node->safe_psql('postgres', qq(CREATE ROLE "one\n  http: ok" LOGIN IN ROLE pg_monitor));
 like((doctor($node))[1], qr/^  privileges: ok: metrics are read by superusers and "one   http: ok"\n  queries: /m, 'a name with a newline');
-$node->safe_psql('postgres', qq(DROP ROLE "one\n  http: ok"));
+$node->safe_psql('postgres', qq(GRANT CREATE ON SCHEMA fraiseql_obs TO "one\n  http: ok"));
+like((doctor($node))[1], qr/^  privileges: error: .*"one   http: ok".*\n      # it has a name with a line break, see --format json\n  \w+: /m, 'nor is a command with one shown');
+$node->safe_psql('postgres', qq(DROP OWNED BY "one\n  http: ok"; DROP ROLE "one\n  http: ok"));
 
 # the HTTP endpoint
 SKIP:

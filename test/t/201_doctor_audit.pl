@@ -174,11 +174,20 @@ ok((grep { $_ eq 'sql SELECT * FROM fraiseql_obs.verify_audit_log();' } mending(
 $node->restart;
 found(qr/^error audit: verification found \d+ violation\(s\) in the log$/m, 'also after a restart');
 
+# what was found against an anchor, which nothing is without one
+tamper(q(ALTER TABLE "the log".fraiseql_audit_log DISABLE TRIGGER USER;
+	UPDATE "the log".fraiseql_audit_log SET operation = 'first' WHERE operation = 'second';
+	ALTER TABLE "the log".fraiseql_audit_log ENABLE ALWAYS TRIGGER fraiseql_audit_append_only));
+sql(q(SELECT fraiseql_obs.verify_audit_log(anchor => overlay(c PLACING 'AAAAAAAA' FROM strpos(c, '=') - 20)) FROM fraiseql_obs.audit_checkpoint() AS c));
+sql('SELECT fraiseql_obs.verify_audit_log()');
+found(qr/^error audit: verification with an anchor found 1 violation\(s\) in the log$/m, 'an anchor');
+ok((grep { /^shell # .*fraiseql-obs verify --anchor FILE$/ } mending($node, 'audit')), 'look with one');
+
 # without the library
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_stat_statements'");
 $node->restart;
 my $found = join "\n", findings($node);
 like($found, qr/^error library: .*: nothing is observed, and the audit log is not guarded$/m, 'not loaded');
-like($found, qr/^error audit: verification found \d+ violation\(s\) in the log$/m, 'what was changed is known nevertheless');
+like($found, qr/^error audit: verification with an anchor found 1 violation\(s\) in the log$/m, 'what was found is known nevertheless');
 $node->stop;
 done_testing();

@@ -45,5 +45,6 @@ is((mending($node, 'settings'))[0], 'shell # restart the server', 'by whoever kn
 $node->safe_psql('postgres', 'GRANT pg_monitor TO watcher', extra_params => [ '-U', getpwuid($<) ]);
 is((mending($node, 'settings'))[0], q(shell pg_ctl restart -D ') . ($data =~ s/'/'\\''/gr) . q(' -l ') . ($data =~ s/'/'\\''/gr) . q(/server.log'),
 	'of the folder, but not of programs');
+$node->_update_pid(1);
 $node->stop;
 done_testing();

@@ -42,8 +42,10 @@ sub says
 	$server //= $node;
 	foreach (1 .. 20 * $PostgreSQL::Test::Utils::timeout_default)
 	{
+		my $done = value('partitions_ahead', $server) ne '';
+
 		$seen{ value('violations', $server) } = 1;
-		last if value('partitions_ahead', $server) ne '';
+		last if $done;
 		sleep 0.05;
 	}
 	delete $seen{''} if $violations ne '';
