@@ -375,8 +375,8 @@ fobs_audit_databases_note_partitions(int64 ahead)
  * where none is to come.  There is no entry of a standby, nor of a log that
  * this transaction makes: that may yet be rolled back.
  */
-static void
-enter_verified(void)
+void
+fobs_audit_databases_enter_verified(void)
 {
 	char		label[FOBS_DATNAME_SIZE];
 	Entry	   *entry;
@@ -392,17 +392,17 @@ enter_verified(void)
 }
 
 /*
- * Notes that all of the log was verified just now.  What was found against an
- * anchor stands until that finds nothing: without one it cannot be seen.
+ * Notes that the log was verified just now, all of it if nothing was found.
+ * What was found against an anchor stands until that finds nothing: without
+ * one it cannot be seen.  Calls nothing that a transaction which has committed
+ * could not.
  */
 void
 fobs_audit_databases_note_verified(int64 violations, bool anchored)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	FobsAuditStatus *status;
+	FobsAuditStatus *status = lock_status();
 
-	enter_verified();
-	status = lock_status();
 	if (status == NULL)
 		return;
 	status->violations = violations;

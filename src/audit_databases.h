@@ -57,6 +57,7 @@ extern void fobs_audit_databases_leave(bool for_good);
 extern void fobs_audit_databases_note_seals(int64 seals, int64 root,
 											int64 is_signed);
 extern void fobs_audit_databases_note_partitions(int64 ahead);
+extern void fobs_audit_databases_enter_verified(void);
 extern void fobs_audit_databases_note_verified(int64 violations,
 											   bool anchored);
 extern bool fobs_audit_databases_recalled(void);

@@ -62,7 +62,7 @@ static const FobsFamily verified_family = {
 };
 static const FobsFamily violations_family = {
 	"fraiseql_obs_audit_violations", FOBS_GAUGE, NULL,
-	"Violations that were found when all of the audit log was last verified."
+	"Violations that the last verification of the audit log found which was of all of it, or found any."
 };
 static const FobsFamily partitions_family = {
 	"fraiseql_obs_audit_partitions_ahead", FOBS_GAUGE, NULL,

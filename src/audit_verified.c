@@ -9,6 +9,11 @@
  * what audit_verified() records: once, and in the same transaction, for later
  * the log may be another one.
  *
+ * Metrics are told that nothing was wrong when such an entry about all of the
+ * log is committed, and not before: what was mended for a verification alone
+ * and is rolled back was never mended.  Nor does it count under an old
+ * snapshot, which may be of a time before the log was changed.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -22,6 +27,8 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 
+#include "audit_databases.h"
+#include "audit_guard.h"
 #include "audit_log.h"
 #include "audit_verified.h"
 #include "compat.h"
@@ -40,14 +47,57 @@ static struct
 	int64		unchecked;
 }			noted;
 
+/* An entry that says of all of the log that nothing is wrong, until its end */
+static struct
+{
+	bool		valid;
+	SubTransactionId subid;
+	bool		anchored;
+}			clean;
+
 PG_FUNCTION_INFO_V1(fraiseql_obs_audit_verification);
 
 static void
 transaction_ended(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_COMMIT && clean.valid)
+		fobs_audit_databases_note_verified(0, clean.anchored);
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
 		event == XACT_EVENT_PREPARE)
-		noted.valid = false;
+		noted.valid = clean.valid = false;
+}
+
+/* Subtransactions that have begun later than one that aborts are in it. */
+static void
+subtransaction_ended(SubXactEvent event, SubTransactionId subid,
+					 SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && clean.subid >= subid)
+		clean.valid = false;
+}
+
+/* May the snapshot be older than the statement? */
+static bool
+has_old_snapshot(void)
+{
+	return IsolationUsesXactSnapshot() &&
+		GetCurrentTransactionStartTimestamp() !=
+		GetCurrentStatementStartTimestamp();
+}
+
+/* Is to be told to metrics, if the transaction commits, what was found? */
+static void
+note_clean(void)
+{
+	if (noted.violations != 0 || has_old_snapshot() ||
+		!TIMESTAMP_NOT_FINITE(noted.from) ||
+		!TIMESTAMP_NOT_FINITE(noted.until) ||
+		!fobs_audit_guard_is_log(noted.log))
+		return;
+	fobs_audit_databases_enter_verified();
+	clean.valid = true;
+	clean.subid = GetCurrentSubTransactionId();
+	clean.anchored = noted.anchor_size != 0;
 }
 
 /* Keeps what was found, for audit_verified() to record. */
@@ -58,7 +108,10 @@ fobs_audit_note_verification(const Verifier *verifier,
 	static bool registered = false;
 
 	if (!registered)
+	{
 		RegisterXactCallback(transaction_ended, NULL);
+		RegisterSubXactCallback(subtransaction_ended, NULL);
+	}
 	registered = true;
 	noted.valid = true;
 	noted.log = verifier->log;
@@ -97,6 +150,7 @@ fraiseql_obs_audit_verification(PG_FUNCTION_ARGS)
 	if (!noted.valid || noted.log != fobs_audit_log_table())
 		PG_RETURN_NULL();
 	noted.valid = false;
+	note_clean();
 
 	initStringInfo(&json);
 	appendStringInfo(&json, "{\"seals\": " INT64_FORMAT
@@ -110,6 +164,8 @@ fraiseql_obs_audit_verification(PG_FUNCTION_ARGS)
 	if (noted.anchor_size != 0)
 		appendStringInfo(&json, ", \"anchor_size\": " INT64_FORMAT,
 						 noted.anchor_size);
+	if (has_old_snapshot())
+		appendStringInfoString(&json, ", \"old_snapshot\": true");
 	appendStringInfoChar(&json, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
 }

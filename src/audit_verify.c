@@ -1129,10 +1129,12 @@ fraiseql_obs_audit_verify(PG_FUNCTION_ARGS)
 		fobs_get_hash(PG_GETARG_DATUM(4), false, &anchor.root);
 		verify(&verifier, PG_GETARG_UUID_P(2), &anchor);
 	}
-	/* for the metrics, which tell of the whole */
-	if (PG_ARGISNULL(0) && PG_ARGISNULL(1) &&
-		fobs_audit_guard_is_log(verifier.log))
+	/* that nothing is wrong metrics are told when that is recorded */
+	if (verifier.n_violations > 0 && fobs_audit_guard_is_log(verifier.log))
+	{
+		fobs_audit_databases_enter_verified();
 		fobs_audit_databases_note_verified(verifier.n_violations, has_anchor);
+	}
 	fobs_audit_note_verification(&verifier, has_anchor ? &anchor : NULL);
 	return (Datum) 0;
 }

@@ -31,7 +31,7 @@ BEGIN
     RETURN coalesce(
         NOT details ? '_failed' AND jsonb_typeof(details->'violations') = 'number'
         AND (details->'violations' > '0'
-             OR jsonb_typeof(details->'seals') = 'number'
+             OR jsonb_typeof(details->'seals') = 'number' AND NOT details ? 'old_snapshot'
                 AND coalesce((details->>'since')::timestamptz, '-infinity') <= since
                 AND coalesce((details->>'until')::timestamptz, 'infinity') >= until),
         false);
@@ -66,35 +66,30 @@ COMMENT ON FUNCTION audit_newest_verification(timestamptz, timestamptz, text, te
 
 -- What was found against an anchor stands until that finds nothing: without one
 -- it cannot be seen.
-CREATE FUNCTION audit_anchor_finding(
-    since timestamptz,
-    until timestamptz,
-    condition text DEFAULT 'true')
+CREATE FUNCTION audit_anchor_finding(since timestamptz, until timestamptz)
 RETURNS jsonb
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT finding
     FROM @extschema@.audit_newest_verification(
-             since, until, condition || ' AND details ? ''anchor_size'' AND details->''violations'' > ''0''',
-             'failure') AS finding
+             since, until, 'details ? ''anchor_size'' AND details->''violations'' > ''0''', 'failure') AS finding
     WHERE finding IS NOT NULL
       AND @extschema@.audit_newest_verification(
-              since, until, condition || ' AND details ? ''anchor_size''')->'entry_id' = finding->'entry_id'
+              since, until, 'details ? ''anchor_size''')->'entry_id' = finding->'entry_id'
 $$;
-COMMENT ON FUNCTION audit_anchor_finding(timestamptz, timestamptz, text) IS
-'The newest verification with an anchor that meets a condition and found violations, unless a later one with an anchor has found none of the whole period; else null';
+COMMENT ON FUNCTION audit_anchor_finding(timestamptz, timestamptz) IS
+'The newest verification with an anchor that found violations, unless a later one with an anchor has found none of the whole period; else null';
 
 -- What metrics and health say of verifications, for a server that has just been
--- started (audit_upkeep.c), and for whoever asks without the library.  They tell
--- of those of all of the log alone.  It takes milliseconds for each newer one of
--- a part of the log.
+-- started (audit_upkeep.c), and for whoever asks without the library.  It takes
+-- milliseconds for each newer one that found nothing in a part of the log.
 CREATE FUNCTION audit_last_findings()
 RETURNS jsonb
 AS 'MODULE_PATHNAME', 'fraiseql_obs_audit_read'
 LANGUAGE C STABLE;
 COMMENT ON FUNCTION audit_last_findings() IS
-'How many violations the newest verification of all of the audit log found, how many one with an anchor that stand, and when one last found nothing';
+'How many violations the newest verification found that was of all of the audit log or found any, how many one with an anchor that stand, and when one last found nothing';
 
 CREATE FUNCTION audit_do_audit_last_findings()
 RETURNS jsonb
@@ -103,19 +98,18 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '2s'
 AS $$
 DECLARE
-    whole CONSTANT text := 'NOT details ?| ''{since,until}''';
-    newest jsonb := @extschema@.audit_newest_verification('-infinity', 'infinity', whole);
+    newest jsonb := @extschema@.audit_newest_verification('-infinity', 'infinity');
     stands jsonb;
     clean jsonb := newest;
 BEGIN
     IF newest IS NOT NULL THEN
-        stands := @extschema@.audit_anchor_finding('-infinity', 'infinity', whole);
+        stands := @extschema@.audit_anchor_finding('-infinity', 'infinity');
     END IF;
     IF stands IS NOT NULL OR newest->'violations' > '0' THEN
         clean := @extschema@.audit_newest_verification(
             '-infinity', 'infinity',
-            whole || format(' AND details->''violations'' = ''0'' AND created_at < %L',
-                            coalesce(stands->>'at', 'infinity')), 'success');
+            format('details->''violations'' = ''0'' AND created_at < %L',
+                   coalesce(stands->>'at', 'infinity')), 'success');
     END IF;
     RETURN jsonb_build_object('violations', newest->'violations',
                               'anchor_violations', stands->'violations',

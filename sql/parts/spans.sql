@@ -71,6 +71,7 @@ RETURNS TABLE (
     query text)
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 ROWS 100
 AS $$
     WITH RECURSIVE found AS MATERIALIZED (

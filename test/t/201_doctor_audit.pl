@@ -183,11 +183,22 @@ sql('SELECT fraiseql_obs.verify_audit_log()');
 found(qr/^error audit: verification with an anchor found 1 violation\(s\) in the log$/m, 'an anchor');
 ok((grep { /^shell # .*fraiseql-obs verify --anchor FILE$/ } mending($node, 'audit')), 'look with one');
 
+# its owner may not do what he must
+sql('REVOKE USAGE ON SCHEMA fraiseql_obs FROM "the keeper"');
+found(qr/^error audit: the log cannot be read: audit log does not wholly belong to its owner, role "the keeper"$/m, 'a right that is gone');
+ok((grep { $_ eq q(sql SELECT fraiseql_obs.create_audit_log('the log');) } mending($node, 'audit')), 'have it back');
+sql(q(SELECT fraiseql_obs.create_audit_log('the log')));
+
 # without the library
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_stat_statements'");
 $node->restart;
 my $found = join "\n", findings($node);
 like($found, qr/^error library: .*: nothing is observed, and the audit log is not guarded$/m, 'not loaded');
 like($found, qr/^error audit: verification with an anchor found 1 violation\(s\) in the log$/m, 'what was found is known nevertheless');
+
+# nor the extension
+sql('DROP EXTENSION fraiseql_obs CASCADE');
+like(join("\n", findings($node)), qr/^error extension: the extension is not created in database "fresh", and the audit log in schema "the log" is neither guarded nor kept$/m,
+	'no extension');
 $node->stop;
 done_testing();

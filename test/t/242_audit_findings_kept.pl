@@ -86,13 +86,26 @@ restarted(0, $well, 'verified');
 # something is
 change('forged');
 is(verify(q('2000-01-01', '2000-01-02')), 0, 'another time is verified');
+is(value('violations'), 0, 'in which nothing is wrong');
+my $old = $node->background_psql('app');
+$old->query_safe($_) foreach 'BEGIN ISOLATION LEVEL REPEATABLE READ', "SELECT count(*) FROM $log";
+change('forged again');
+my $part = verify(q('2000-01-01'));
+cmp_ok($part, '>=', 1, 'of a part of the log');
+is(value('violations'), $part, 'it is told');
+$old->query_safe($_) foreach 'SELECT count(*) FROM fraiseql_obs.verify_audit_log()', 'COMMIT';
+$old->quit;
+is(value('violations'), $part, 'who sees the log as it was clears nothing');
+restarted($part, $well, 'found in a part');
 my $found = verify('');
 cmp_ok($found, '>=', 1, 'a violation');
 is(value('violations'), $found, 'which the metric has');
 is(verify(q('2000-01-01', '2000-01-02')), 0, 'another time is verified again');
 query('BEGIN;' . set_row('first') . 'SELECT fraiseql_obs.verify_audit_log(); ROLLBACK');
-is(value('violations'), 0, 'in a transaction all is well');
-$node->poll_query_until('app', "SELECT count(*) = 1 FROM $log WHERE operation = 'audit.verified' AND details ? '_failed'")
+is(value('violations'), $found, 'that in a transaction all was well is told nobody');
+query('BEGIN; SAVEPOINT s;' . set_row('first') . 'SELECT fraiseql_obs.verify_audit_log(); ROLLBACK TO s; SELECT 1; COMMIT');
+is(value('violations'), $found, 'nor in a subtransaction');
+$node->poll_query_until('app', "SELECT count(*) = 2 FROM $log WHERE operation = 'audit.verified' AND details ? '_failed'")
   or die 'what was rolled back has no entry';
 restarted($found, $well, 'what was rolled back does not count');
 $node->stop('immediate');
