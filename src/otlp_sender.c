@@ -164,6 +164,29 @@ ends_with(const char *text, size_t len, const char *end)
 	return len >= end_len && memcmp(text + len - end_len, end, end_len) == 0;
 }
 
+/* Can the port be that of a host, if there is one behind it? */
+static bool
+has_valid_port(const char *host, size_t host_len)
+{
+	const char *end = host + host_len;
+	const char *at = end;
+	int			port = 0;
+
+	while (at > host && at[-1] != ':' && at[-1] != ']')
+		at--;
+	if (at == host || at[-1] == ']' || at == end)
+		return true;
+	for (; at < end; at++)
+	{
+		if (*at < '0' || *at > '9')
+			return false;
+		port = port * 10 + (*at - '0');
+		if (port > 65535)
+			return false;
+	}
+	return port > 0;
+}
+
 /*
  * What is wrong with an endpoint, or NULL.  Some mistakes would be a puzzle
  * later on, and a password would stand where others read it.
@@ -186,6 +209,8 @@ endpoint_mistake(const char *url)
 		return "It has no host.";
 	if (memchr(rest, '@', host_len) != NULL)
 		return "It must have no user and no password: what identifies the sender belongs into the file of \"fraiseql_obs.otlp_headers_file\".";
+	if (!has_valid_port(rest, host_len))
+		return "Its port is not a number from 1 to 65535.";
 	if (strpbrk(rest, "?#") != NULL)
 		return "It must have neither a query nor a fragment.";
 	for (len = strlen(rest); len > host_len && rest[len - 1] == '/'; len--)

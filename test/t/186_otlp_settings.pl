@@ -33,6 +33,9 @@ foreach (
 	[ 'http://user:s3cret@localhost', 'no user and no password' ],
 	[ 'http://localhost?key=s3cret', 'neither a query nor a fragment' ],
 	[ 'http://localhost/#x', 'neither a query nor a fragment' ],
+	[ 'http://localhost:99999', 'Its port' ],
+	[ 'http://localhost:0/x', 'Its port' ],
+	[ 'http://[::1]:http', 'Its port' ],
 	[ 'http://localhost:4318/v1/traces', 'which is appended' ],
 	[ 'https://localhost/x/v1/traces//', 'which is appended' ],
 	[ 'http://' . 'a' x 1000, 'too long' ])
@@ -42,7 +45,7 @@ foreach (
 	isnt($status, 0, substr($value, 0, 40) . ' is refused');
 	like($error, qr/DETAIL: .*\Q$reason\E/, 'with the reason');
 }
-foreach my $value ('', 'HTTP://LOCALHOST', 'https://[::1]:4318', 'http://a/b%20c/', 'http://a/v1/tracesx')
+foreach my $value ('', 'HTTP://LOCALHOST', 'https://[::1]:4318', 'http://[::1]', 'http://localhost:/', 'http://a:65535/x:y', 'http://a/b%20c/', 'http://a/v1/tracesx')
 {
 	is($node->psql('postgres', "ALTER SYSTEM SET fraiseql_obs.otlp_endpoint = '$value'"), 0, "'$value' is not");
 }
