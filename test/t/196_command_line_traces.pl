@@ -95,6 +95,8 @@ foreach my $command ('trace', 'timeline')
 {
 	refuses($node, 1, qr/role "nobody" may not read what "$command" prints\n.*GRANT pg_monitor TO nobody;/s, $command, $trace, '-d', 'user=nobody');
 }
+refuses($node, 1, qr/nothing is known of such .*\n.*: the audit log was left out, which fraiseql_obs\.grant_audit_reader\(\) lets one read\n\z/,
+	'timeline', 'unheard-of', '-d', 'user=reader');
 is(prints($node, 'trace', $trace, '-d', 'user=reader'), $tree, 'who may read all statistics sees traces');
 is(prints($node, 'timeline', $trace, '-d', 'user=reader') =~ s/\(\d+ rows\)//r, $line =~ s/.* audit .*\n//r =~ s/\(\d+ rows\)//r, 'and timelines without the audit log');
 
