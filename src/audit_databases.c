@@ -370,6 +370,19 @@ fobs_audit_databases_note_partitions(int64 ahead)
 	unlock_status();
 }
 
+/* Makes the entry of our database, if there is none, and gives it a name. */
+static void
+enter_named(const char *name)
+{
+	Entry	   *entry;
+
+	SpinLockAcquire(&shared->mutex);
+	entry = make_entry(MyDatabaseId);
+	if (entry != NULL)
+		name_entry(entry, name);
+	SpinLockRelease(&shared->mutex);
+}
+
 /*
  * Makes the entry of a log that is verified before its worker has come, or
  * where none is to come.  There is no entry of a standby, nor of a log that
@@ -379,16 +392,11 @@ void
 fobs_audit_databases_enter_verified(void)
 {
 	char		label[FOBS_DATNAME_SIZE];
-	Entry	   *entry;
 
 	if (shared == NULL || announced || RecoveryInProgress())
 		return;
 	copy_name(label, get_database_name(MyDatabaseId));
-	SpinLockAcquire(&shared->mutex);
-	entry = make_entry(MyDatabaseId);
-	if (entry != NULL)
-		name_entry(entry, label);
-	SpinLockRelease(&shared->mutex);
+	enter_named(label);
 }
 
 /*
@@ -500,7 +508,7 @@ fobs_audit_databases_forget(Oid database)
 	SpinLockRelease(&shared->mutex);
 }
 
-/* How many violations are known; -1: the log was never verified as a whole */
+/* How many violations are known; -1: nothing is known of any verification */
 int64
 fobs_audit_violations(const FobsAuditStatus *status)
 {
@@ -528,15 +536,9 @@ fobs_audit_databases_snapshot(FobsAuditDatabase *databases)
 static void
 enter_announced(void)
 {
-	Entry	   *entry;
-
 	if (shared == NULL)
 		return;
-	SpinLockAcquire(&shared->mutex);
-	entry = make_entry(MyDatabaseId);
-	if (entry != NULL)
-		name_entry(entry, announced_name);
-	SpinLockRelease(&shared->mutex);
+	enter_named(announced_name);
 	wake_launcher();
 }
 
